@@ -1,0 +1,71 @@
+package schema
+
+import "fmt"
+
+// Error is a refusal in the API's shape. Status is the HTTP status that it answers with; it is not part of the body.
+type Error struct {
+	Status  int    `json:"-"`
+	Message string `json:"message"`
+	Type    string `json:"type"`
+	Param   string `json:"param"`
+	Code    string `json:"code"`
+}
+
+func (e *Error) Error() string {
+	if e.Param == "" {
+		return fmt.Sprintf("%s: %s", e.Code, e.Message)
+	}
+	return fmt.Sprintf("%s (%s): %s", e.Code, e.Param, e.Message)
+}
+
+// The types of errors.
+const (
+	TypeInvalidRequest = "invalid_request_error"
+	TypeServer         = "server_error"
+	TypeRateLimit      = "rate_limit_error"
+	TypeConnector      = "external_connector_error"
+	TypeUpstream       = "upstream_error"
+)
+
+// The codes that Midstream itself gives out, each with what the caller can do about it.
+const (
+	// CodeInvalidJSON: the body is not one JSON value. Mend the body.
+	CodeInvalidJSON = "invalid_json"
+	// CodeInvalidValue: a member has a value that cannot be served. Mend the member that param names.
+	CodeInvalidValue = "invalid_value"
+	// CodeMissing: a member that must be there is not.
+	CodeMissing = "missing_required_parameter"
+	// CodeUnsupported: the API has it, this server does not. Leave it out, or use another route.
+	CodeUnsupported = "unsupported_parameter"
+	// CodeModelNotFound: no upstream serves that model. GET /v1/models lists what there is.
+	CodeModelNotFound = "model_not_found"
+	// CodeNotFound: unknown, foreign or malformed response id; all three look the same.
+	CodeNotFound = "not_found"
+	// CodeInvalidCursor: Last-Event-ID or starting_after is not a number of this response.
+	CodeInvalidCursor = "invalid_cursor"
+	// CodeExpired: the events before the cursor are gone. Start from the beginning, or give up.
+	CodeExpired = "history_expired"
+	// CodeTooLarge: the body is larger than the limit.
+	CodeTooLarge = "request_too_large"
+	// CodeOverloaded: come back after Retry-After.
+	CodeOverloaded = "overloaded"
+	// CodeURLNotAllowed: an MCP server_url that this gateway must not connect to.
+	CodeURLNotAllowed = "url_not_allowed"
+	// CodeServer: a fault of this server. Its text never leaves the log.
+	CodeServer = "server_error"
+	// CodeRateLimit: the upstream, or this server, refuses more for now.
+	CodeRateLimit = "rate_limit_exceeded"
+	// CodeUpstreamProtocol: the upstream broke its own protocol, or cut the answer.
+	CodeUpstreamProtocol = "upstream_protocol"
+	// CodeTurns: the run reached its limit of model calls.
+	CodeTurns = "max_turns_exceeded"
+	// CodeRunExpired: the run reached its limit of time.
+	CodeRunExpired = "run_expired"
+	// CodeAttempts: the run was tried too often without progress.
+	CodeAttempts = "max_attempts_exceeded"
+)
+
+// Refuse returns a 400 that names the member at fault.
+func Refuse(code, param, format string, args ...any) *Error {
+	return &Error{Status: 400, Type: TypeInvalidRequest, Code: code, Param: param, Message: fmt.Sprintf(format, args...)}
+}

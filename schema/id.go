@@ -1,0 +1,75 @@
+package schema
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// Ref names one response of one tenant. Both parts are tokens of a subject: a Ref comes from [NewRef] alone.
+type Ref struct {
+	tenant, response string
+}
+
+// NewRef checks both tokens against ^[A-Za-z0-9_-]{1,64}$. Anything looser would let an id read a whole tenant's log,
+// since `t1.>` is a subject.
+func NewRef(tenant, response string) (Ref, error) {
+	if !ValidToken(tenant) {
+		return Ref{}, fmt.Errorf("tenant %.80q: not 1 to %d letters, digits, _ or -", tenant, MaxToken)
+	}
+	if !ValidToken(response) {
+		return Ref{}, fmt.Errorf("response id %.80q: not 1 to %d letters, digits, _ or -", response, MaxToken)
+	}
+	return Ref{tenant, response}, nil
+}
+
+// Tenant returns the owner's token.
+func (r Ref) Tenant() string { return r.tenant }
+
+// Response returns the response id.
+func (r Ref) Response() string { return r.response }
+
+func (r Ref) String() string { return r.tenant + "/" + r.response }
+
+// ValidToken reports whether s may stand in a subject.
+func ValidToken(s string) bool {
+	if len(s) == 0 || len(s) > MaxToken {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// maxKey keeps minted item ids within the 64 bytes that the API allows an id.
+const maxKey = 48
+
+var itemPrefix = map[string]string{
+	KindMessage: "msg", KindReasoning: "rs", KindFunctionCall: "fc", KindCustomCall: "ctc",
+	KindListTools: "mcpl", KindMCPCall: "mcp", KindApprovalRequest: "mcpr",
+}
+
+// ItemID mints the id of a response's n-th item. It is derived, not random, so that every attempt mints the same; it
+// contains the response's own key, so that an item_reference leads back to its response.
+func ItemID(response, kind string, n int) string {
+	prefix, ok := itemPrefix[kind]
+	if !ok {
+		prefix = "item"
+	}
+	return fmt.Sprintf("%s_%s%04x", prefix, responseKey(response), n)
+}
+
+func responseKey(response string) string {
+	key := strings.TrimPrefix(response, "resp_")
+	if len(key) <= maxKey {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:maxKey/2])
+}

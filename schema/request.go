@@ -1,0 +1,181 @@
+package schema
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// CreateRequest is the body of POST /v1/responses. Members that are only passed on or echoed are raw. Unknown members
+// are kept in Rest and otherwise ignored, as the API does.
+type CreateRequest struct {
+	Model              string            `json:"model,omitzero"`
+	Input              Input             `json:"input,omitzero"`
+	Instructions       *string           `json:"instructions,omitzero"`
+	PreviousResponseID *string           `json:"previous_response_id,omitzero"`
+	Conversation       jsontext.Value    `json:"conversation,omitzero"`
+	Tools              []Tool            `json:"tools,omitzero"`
+	ToolChoice         jsontext.Value    `json:"tool_choice,omitzero"`
+	ParallelToolCalls  *bool             `json:"parallel_tool_calls,omitzero"`
+	MaxToolCalls       *int64            `json:"max_tool_calls,omitzero"`
+	MaxOutputTokens    *int64            `json:"max_output_tokens,omitzero"`
+	Stream             *bool             `json:"stream,omitzero"`
+	StreamOptions      jsontext.Value    `json:"stream_options,omitzero"`
+	Background         *bool             `json:"background,omitzero"`
+	Store              *bool             `json:"store,omitzero"`
+	Include            []string          `json:"include,omitzero"`
+	Metadata           map[string]string `json:"metadata,omitzero"`
+	Temperature        *float64          `json:"temperature,omitzero"`
+	TopP               *float64          `json:"top_p,omitzero"`
+	TopLogprobs        *int64            `json:"top_logprobs,omitzero"`
+	Text               jsontext.Value    `json:"text,omitzero"`
+	Reasoning          jsontext.Value    `json:"reasoning,omitzero"`
+	Truncation         *string           `json:"truncation,omitzero"`
+	ServiceTier        *string           `json:"service_tier,omitzero"`
+	PromptCacheKey     *string           `json:"prompt_cache_key,omitzero"`
+	SafetyIdentifier   *string           `json:"safety_identifier,omitzero"`
+	User               *string           `json:"user,omitzero"`
+	Rest               jsontext.Value    `json:",embed"`
+}
+
+// Input is the items that a request brings. A plain string is read as one user message.
+type Input []Item
+
+// UnmarshalJSON accepts null, a string or a list of items.
+func (in *Input) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		var content Content
+		if err := json.Unmarshal(data, &content); err != nil {
+			return err
+		}
+		*in = Input{{Type: KindMessage, Role: "user", Content: content}}
+		return nil
+	}
+	var items []Item
+	if err := json.Unmarshal(data, &items); err != nil {
+		return err
+	}
+	for i := range items {
+		items[i].Normalize()
+	}
+	*in = items
+	return nil
+}
+
+// Normalize gives an input item the form that the API lists it in: the short forms get their type, and plain text of
+// the assistant is output text.
+func (it *Item) Normalize() {
+	switch {
+	case it.Type == "" && it.Role != "":
+		it.Type = KindMessage
+	case it.Type == "" && it.ID != "":
+		it.Type = KindItemReference
+	}
+	if it.Type != KindMessage || it.Role != "assistant" {
+		return
+	}
+	for i := range it.Content {
+		if it.Content[i].Type == PartInputText {
+			it.Content[i].Type = PartOutputText
+		}
+	}
+}
+
+// Tool is one entry of a request's tools. Kinds other than function, custom and mcp are the upstream's own.
+type Tool struct {
+	Type string `json:"type"`
+
+	// function and custom
+	Name        string         `json:"name,omitzero"`
+	Description jsontext.Value `json:"description,omitzero"`
+	Parameters  jsontext.Value `json:"parameters,omitzero"`
+	Strict      jsontext.Value `json:"strict,omitzero"`
+
+	// mcp
+	ServerLabel       string            `json:"server_label,omitzero"`
+	ServerURL         string            `json:"server_url,omitzero"`
+	ServerDescription jsontext.Value    `json:"server_description,omitzero"`
+	ConnectorID       string            `json:"connector_id,omitzero"`
+	TunnelID          string            `json:"tunnel_id,omitzero"`
+	Authorization     string            `json:"authorization,omitzero"`
+	Headers           map[string]string `json:"headers,omitzero"`
+	AllowedTools      jsontext.Value    `json:"allowed_tools,omitzero"`
+	RequireApproval   jsontext.Value    `json:"require_approval,omitzero"`
+
+	Rest jsontext.Value `json:",embed"`
+}
+
+// The types of tools that Midstream itself runs or hands back.
+const (
+	ToolFunction = "function"
+	ToolCustom   = "custom"
+	ToolMCP      = "mcp"
+)
+
+// AllowedTools limits what of an MCP server the model may see. A nil one allows everything.
+type AllowedTools struct {
+	Names    []string `json:"tool_names,omitzero"`
+	ReadOnly *bool    `json:"read_only,omitzero"`
+}
+
+// Allowed reads the entry's allowed_tools: null, a list of names, or an object with tool_names and read_only.
+func (t *Tool) Allowed() (*AllowedTools, error) {
+	switch {
+	case len(t.AllowedTools) == 0 || t.AllowedTools.Kind() == 'n':
+		return nil, nil
+	case t.AllowedTools.Kind() == '[':
+		a := AllowedTools{Names: []string{}}
+		return &a, json.Unmarshal(t.AllowedTools, &a.Names)
+	}
+	var a AllowedTools
+	return &a, json.Unmarshal(t.AllowedTools, &a)
+}
+
+// Allows reports whether a tool of that name is let through.
+func (a *AllowedTools) Allows(name string, readOnly bool) bool {
+	if a == nil {
+		return true
+	}
+	if a.ReadOnly != nil && *a.ReadOnly && !readOnly {
+		return false
+	}
+	return a.Names == nil || slices.Contains(a.Names, name)
+}
+
+// Secret is what an MCP server of a request must be shown, and nobody else.
+type Secret struct {
+	Authorization string            `json:"authorization,omitzero"`
+	Headers       map[string]string `json:"headers,omitzero"`
+}
+
+// TakeSecrets removes the credentials from the request's MCP entries and returns them by server label.
+func (r *CreateRequest) TakeSecrets() map[string]Secret {
+	secrets := map[string]Secret{}
+	for i := range r.Tools {
+		t := &r.Tools[i]
+		if t.Authorization != "" || len(t.Headers) > 0 {
+			secrets[t.ServerLabel] = Secret{t.Authorization, maps.Clone(t.Headers)}
+		}
+		t.Authorization, t.Headers = "", nil
+	}
+	return secrets
+}
+
+// MCP returns the request's MCP entries, in the request's order.
+func (r *CreateRequest) MCP() []Tool {
+	var tools []Tool
+	for _, t := range r.Tools {
+		if t.Type == ToolMCP {
+			tools = append(tools, t)
+		}
+	}
+	return tools
+}
+
+// Streams reports whether the caller asked for server-sent events.
+func (r *CreateRequest) Streams() bool { return r.Stream != nil && *r.Stream }
+
+// Stores reports whether the response is to be kept; the API's default is yes.
+func (r *CreateRequest) Stores() bool { return r.Store == nil || *r.Store }
