@@ -39,7 +39,7 @@ func (r *CreateRequest) response(c *Command) *Response {
 func (r *CreateRequest) echoTools() []jsontext.Value {
 	out := make([]jsontext.Value, 0, len(r.Tools))
 	for _, t := range r.Tools {
-		extra := map[string]jsontext.Value{}
+		shown := echoed{tool: &t}
 		switch t.Type {
 		case ToolFunction:
 			t.Description = orRaw(t.Description, "null")
@@ -49,20 +49,25 @@ func (r *CreateRequest) echoTools() []jsontext.Value {
 			t.AllowedTools = orRaw(t.AllowedTools, "null")
 			t.ServerDescription = orRaw(t.ServerDescription, "null")
 			t.RequireApproval = orRaw(t.RequireApproval, `"always"`)
-			extra["headers"] = jsontext.Value("null")
+			shown.Headers = null
 		}
 		t.Authorization, t.Headers = "", nil
-		out = append(out, merge(&t, extra))
+		out = append(out, shown.encode())
 	}
 	return out
 }
 
-// merge writes t with a few members more. Both parts were decoded from JSON, so they can be written again.
-func merge(t *Tool, extra map[string]jsontext.Value) jsontext.Value {
-	data, err := json.Marshal(struct {
-		*Tool
-		Extra map[string]jsontext.Value `json:",embed"`
-	}{t, extra})
+// echoed is a tool as a response shows it: an MCP entry's headers are always there, and always null.
+type echoed struct {
+	*tool
+	Headers jsontext.Value `json:"headers,omitzero"`
+}
+
+type tool = Tool
+
+// encode writes the entry. It was decoded from JSON, so it can be written again.
+func (e echoed) encode() jsontext.Value {
+	data, err := json.Marshal(e)
 	if err != nil {
 		return jsontext.Value(`{}`)
 	}

@@ -106,6 +106,12 @@ func indexOf(p *int) int {
 	return *p
 }
 
+// free reports whether the event speaks of no item, so that it may stand anywhere while the response runs.
+func (e *Event) free() bool {
+	_, tabled := known[e.Type]
+	return !tabled && e.OutputIndex == nil && e.ItemID == "" && e.Item == nil
+}
+
 // Text events and their like carry one string; content names it whatever it is called on the wire.
 func (e *Event) content() string {
 	for _, s := range []*string{e.Delta, e.Text, e.Refusal, e.Arguments, e.Input} {

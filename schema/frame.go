@@ -39,7 +39,7 @@ func AppendFrame(dst []byte, e *Event) ([]byte, error) {
 			return dst, fmt.Errorf("write frame %d: event type %q", e.SequenceNumber, e.Type)
 		}
 	}
-	data, err := json.Marshal(e)
+	data, err := json.Marshal(e, json.Deterministic(true)) // one command, one sequence of bytes
 	if err != nil {
 		return dst, fmt.Errorf("write frame %d (%s): %w", e.SequenceNumber, e.Type, err)
 	}

@@ -1,0 +1,109 @@
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// ParseCreate reads and checks the body of POST /v1/responses. What it accepts can be served; the error of what it
+// refuses names the member at fault.
+func ParseCreate(body []byte) (*CreateRequest, *Error) {
+	if err := CheckJSON(body); err != nil {
+		return nil, err
+	}
+	var req CreateRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		return nil, semantic(err)
+	}
+	if err := req.validate(); err != nil {
+		return nil, err
+	}
+	return &req, nil
+}
+
+// CheckJSON refuses a body that is not exactly one JSON value, or that is built to hurt its reader: nested deeper than
+// [MaxDepth], wider than [MaxMembers], or with an integer that not every reader keeps.
+func CheckJSON(body []byte) *Error {
+	dec := jsontext.NewDecoder(bytes.NewReader(body))
+	for tokens := 0; ; tokens++ {
+		tok, err := dec.ReadToken()
+		switch {
+		case errors.Is(err, io.EOF) && tokens > 0 && dec.StackDepth() == 0:
+			return nil
+		case err != nil:
+			return Refuse(CodeInvalidJSON, "", "The body is not valid JSON: %s.", syntax(err))
+		case tokens > 0 && dec.StackDepth() == 0 && trailing(body, dec.InputOffset()):
+			return Refuse(CodeInvalidJSON, "", "The body holds more than one JSON value.")
+		}
+		if err := checkToken(dec, tok); err != nil {
+			return err
+		}
+	}
+}
+
+func checkToken(dec *jsontext.Decoder, tok jsontext.Token) *Error {
+	depth := dec.StackDepth()
+	_, members := dec.StackIndex(depth)
+	switch {
+	case depth > MaxDepth:
+		return Refuse(CodeInvalidJSON, "", "The body is nested deeper than %d levels.", MaxDepth)
+	case members > 2*MaxMembers:
+		return Refuse(CodeInvalidJSON, "", "A list or object of the body has more than %d members.", MaxMembers)
+	case tok.Kind() == '0' && !safeNumber(tok.String()):
+		return Refuse(CodeInvalidJSON, "", "A number of the body is not kept exactly by every reader: at most 2^53.")
+	}
+	return nil
+}
+
+// safeNumber refuses integers beyond 2^53 and literals longer than any double needs.
+func safeNumber(lit string) bool {
+	if len(lit) > 32 {
+		return false
+	}
+	if strings.ContainsAny(lit, ".eE") {
+		f, err := strconv.ParseFloat(lit, 64)
+		return err == nil && f-f == 0
+	}
+	n, err := strconv.ParseInt(lit, 10, 64)
+	return err == nil && n <= MaxNumber && n >= -MaxNumber
+}
+
+func trailing(body []byte, at int64) bool {
+	return len(bytes.TrimSpace(body[at:])) > 0
+}
+
+// syntax says what is wrong without repeating the body.
+func syntax(err error) string {
+	var s *jsontext.SyntacticError
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return "it ends too early"
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return "an object has the same name twice"
+	case errors.As(err, &s):
+		return "at byte " + strconv.FormatInt(s.ByteOffset, 10)
+	}
+	return "it cannot be read"
+}
+
+// semantic names the member whose value has the wrong type.
+func semantic(err error) *Error {
+	var s *json.SemanticError
+	if !errors.As(err, &s) {
+		return Refuse(CodeInvalidJSON, "", "The body is not valid JSON: %s.", syntax(err))
+	}
+	param := strings.ReplaceAll(strings.TrimPrefix(string(s.JSONPointer), "/"), "/", ".")
+	if len(param) > MaxToken {
+		param = param[:MaxToken]
+	}
+	if param == "" {
+		return Refuse(CodeInvalidValue, "", "The body must be a JSON object.")
+	}
+	return Refuse(CodeInvalidValue, param, "Invalid type for '%s'.", param)
+}

@@ -1,0 +1,155 @@
+package schema
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// validate checks what the type cannot say. Whatever the API has and this server does not is refused, never dropped.
+func (r *CreateRequest) validate() *Error {
+	for _, check := range []func() *Error{
+		r.validateModel, r.validateInput, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateUnsupported,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *CreateRequest) validateModel() *Error {
+	switch {
+	case r.Model == "":
+		return Refuse(CodeMissing, "model", "Missing required parameter: 'model'.")
+	case len(r.Model) > 256:
+		return Refuse(CodeInvalidValue, "model", "'model' is longer than 256 bytes.")
+	}
+	return nil
+}
+
+// The input items that this server can put before a model.
+var inputKinds = []string{
+	KindMessage, KindReasoning, KindFunctionCall, KindFunctionOutput, KindCustomCall, KindCustomOutput,
+	KindListTools, KindMCPCall, KindApprovalRequest,
+}
+
+func (r *CreateRequest) validateInput() *Error {
+	if len(r.Input) == 0 {
+		return Refuse(CodeMissing, "input", "Missing required parameter: 'input'.")
+	}
+	ids := map[string]bool{}
+	for i := range r.Input {
+		it := &r.Input[i]
+		param := fmt.Sprintf("input[%d]", i)
+		switch {
+		case it.Type == KindItemReference, it.Type == KindApproval:
+			return Refuse(CodeUnsupported, param, "Input items of type '%s' are not supported yet.", it.Type)
+		case !slices.Contains(inputKinds, it.Type):
+			return Refuse(CodeInvalidValue, param, "Invalid input item type %.64q.", it.Type)
+		case it.Type == KindMessage && !slices.Contains([]string{"user", "assistant", "system", "developer"}, it.Role):
+			return Refuse(CodeInvalidValue, param+".role", "Invalid role %.64q.", it.Role)
+		case it.ID != "" && ids[it.ID]:
+			return Refuse(CodeInvalidValue, "input",
+				"Duplicate item found with id %.64s. Remove duplicate items from your input and try again.", it.ID)
+		case needsCallID(it.Type) && it.CallID == "":
+			return Refuse(CodeMissing, param+".call_id", "Missing required parameter: '%s.call_id'.", param)
+		}
+		ids[it.ID] = true
+	}
+	return nil
+}
+
+func needsCallID(kind string) bool {
+	return slices.Contains([]string{KindFunctionCall, KindFunctionOutput, KindCustomCall, KindCustomOutput}, kind)
+}
+
+func (r *CreateRequest) validateNumbers() *Error {
+	switch {
+	case r.MaxOutputTokens != nil && *r.MaxOutputTokens < 1:
+		return Refuse(CodeInvalidValue, "max_output_tokens", "'max_output_tokens' must be at least 1.")
+	case r.MaxToolCalls != nil && *r.MaxToolCalls < 0:
+		return Refuse(CodeInvalidValue, "max_tool_calls", "'max_tool_calls' must not be negative.")
+	case r.Temperature != nil && (*r.Temperature < 0 || *r.Temperature > 2):
+		return Refuse(CodeInvalidValue, "temperature", "'temperature' must be between 0 and 2.")
+	case r.TopP != nil && (*r.TopP < 0 || *r.TopP > 1):
+		return Refuse(CodeInvalidValue, "top_p", "'top_p' must be between 0 and 1.")
+	case r.TopLogprobs != nil && (*r.TopLogprobs < 0 || *r.TopLogprobs > 20):
+		return Refuse(CodeInvalidValue, "top_logprobs", "'top_logprobs' must be between 0 and 20.")
+	case r.Truncation != nil && *r.Truncation != "auto" && *r.Truncation != "disabled":
+		return Refuse(CodeInvalidValue, "truncation", "'truncation' must be 'auto' or 'disabled'.")
+	}
+	return nil
+}
+
+func (r *CreateRequest) validateMetadata() *Error {
+	if len(r.Metadata) > MaxMetadata {
+		return Refuse(CodeInvalidValue, "metadata", "'metadata' has more than %d pairs.", MaxMetadata)
+	}
+	for k, v := range r.Metadata {
+		if len(k) > MaxMetadataKey || len(v) > MaxMetadataValue {
+			return Refuse(CodeInvalidValue, "metadata", "A pair of 'metadata' is longer than %d and %d bytes.",
+				MaxMetadataKey, MaxMetadataValue)
+		}
+	}
+	return nil
+}
+
+func (r *CreateRequest) validateTools() *Error {
+	if len(r.Tools) > MaxTools {
+		return Refuse(CodeInvalidValue, "tools", "More than %d tools.", MaxTools)
+	}
+	labels := map[string]bool{}
+	for i := range r.Tools {
+		t := &r.Tools[i]
+		param := fmt.Sprintf("tools[%d]", i)
+		switch {
+		case t.Type == "":
+			return Refuse(CodeMissing, param+".type", "Missing required parameter: '%s.type'.", param)
+		case (t.Type == ToolFunction || t.Type == ToolCustom) && !ValidToken(t.Name):
+			return Refuse(CodeInvalidValue, param+".name", "'%s.name' must match ^[A-Za-z0-9_-]{1,64}$.", param)
+		case t.Type == ToolMCP && labels[t.ServerLabel]:
+			return Refuse(CodeInvalidValue, param+".server_label", "Two MCP servers have the label %.64q.", t.ServerLabel)
+		case t.Type == ToolMCP:
+			if err := t.validateMCP(param); err != nil {
+				return err
+			}
+			labels[t.ServerLabel] = true
+		}
+	}
+	return nil
+}
+
+func (t *Tool) validateMCP(param string) *Error {
+	_, err := t.Allowed()
+	switch {
+	case !ValidToken(t.ServerLabel):
+		return Refuse(CodeInvalidValue, param+".server_label", "'%s.server_label' must match ^[A-Za-z0-9_-]{1,64}$.", param)
+	case t.ConnectorID != "" || t.TunnelID != "":
+		return Refuse(CodeUnsupported, param, "Connectors and tunnels are not supported: give a 'server_url'.")
+	case err != nil:
+		return Refuse(CodeInvalidValue, param+".allowed_tools", "'%s.allowed_tools' must be a list of names or an object.", param)
+	case strings.Trim(string(t.RequireApproval), " ") != `"never"`:
+		return Refuse(CodeUnsupported, param+".require_approval",
+			"Approvals are not supported yet: set '%s.require_approval' to \"never\" to let its tools run.", param)
+	}
+	for name := range t.Headers {
+		if strings.ContainsAny(name, "\r\n\x00 :") || name == "" || strings.ContainsAny(t.Headers[name], "\r\n\x00") {
+			return Refuse(CodeInvalidValue, param+".headers", "A header of '%s' is not a legal HTTP header.", param)
+		}
+	}
+	return nil
+}
+
+// validateUnsupported refuses what a later release will serve.
+func (r *CreateRequest) validateUnsupported() *Error {
+	switch {
+	case r.Background != nil && *r.Background:
+		return Refuse(CodeUnsupported, "background", "Background mode is not supported yet.")
+	case r.PreviousResponseID != nil:
+		return Refuse(CodeUnsupported, "previous_response_id", "'previous_response_id' is not supported yet: send the whole input.")
+	case len(r.Conversation) > 0 && r.Conversation.Kind() != 'n':
+		return Refuse(CodeUnsupported, "conversation", "Conversations are not supported yet: send the whole input.")
+	}
+	return nil
+}
