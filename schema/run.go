@@ -20,6 +20,7 @@ type Intent struct {
 	Turn  int    `json:"turn"`
 	Usage *Usage `json:"usage,omitzero"` // of the turn's model call
 	Calls []Call `json:"calls"`
+	Held  []Item `json:"held,omitzero"` // the turn's items that still wait for the wire, in order; a call's ID is its Call's
 }
 
 // Call is one tool call of an intent. ID tells it apart within the response, whether or not its item has begun to be
@@ -48,6 +49,7 @@ type Run struct {
 	Usage   *Usage // of the turns that have ended
 	Turns   int    // model calls that have ended in tool calls
 	Calls   []Call // of the last intent
+	Held    []Item // of the last intent
 	Results map[string]Result
 	Chain   Digest
 }
@@ -99,7 +101,7 @@ func (r *Run) applyBody(rec *Record) (err error) {
 	case RecordIntent:
 		var in Intent
 		if err = json.Unmarshal(rec.Body, &in); err == nil {
-			r.Turns, r.Calls, r.Usage = in.Turn, in.Calls, r.Usage.Add(in.Usage)
+			r.Turns, r.Calls, r.Held, r.Usage = in.Turn, in.Calls, in.Held, r.Usage.Add(in.Usage)
 		}
 	case RecordResult:
 		var res Result
