@@ -1,0 +1,89 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Config describes one upstream. Name and Dialect must be there, and BaseURL unless the dialect is demo; a zero field
+// takes the default that stands beside it.
+type Config struct {
+	Name    string   // what the operator calls it; shown as owned_by in GET /v1/models
+	Dialect string   // chat, responses or demo
+	BaseURL string   // up to and with the version: https://api.openai.com/v1
+	APIKey  string   // sent as a bearer token, and nowhere else; "" sends none
+	Models  []string // names it serves, * standing for any text; default: *, and for demo: demo, demo-slow
+
+	// MaxTokensName is the member that carries max_output_tokens in dialect chat: max_completion_tokens by default,
+	// since OpenAI's reasoning models refuse the older max_tokens and no upstream takes both reliably. Servers that
+	// know only the older name ignore the newer one: set max_tokens for them.
+	MaxTokensName string
+	// SendReasoning gives earlier reasoning back to a chat upstream, as reasoning_content. Off by default: some
+	// upstreams need it for tool calls, others refuse it, most ignore it.
+	SendReasoning bool
+
+	DialTimeout time.Duration // one TCP connection, and one TLS handshake; 5 s
+	FirstByte   time.Duration // from the request to the first byte of an answer; 2 min: a long prompt is read first
+	Idle        time.Duration // between two bytes of an answer; 60 s
+	Total       time.Duration // the whole call; 60 min
+	ListTimeout time.Duration // listing an upstream's models; 3 s
+
+	MaxEventBytes int // one event; 1 MiB, in dialect responses 8 MiB: its last event repeats the whole output
+	MaxBytes      int // one answer; 32 MiB
+	MaxEvents     int // one answer; 200 000
+
+	// Pause is how dialect demo waits between two deltas; nil waits by the real clock.
+	Pause func(ctx context.Context, d time.Duration) error
+	// Logger receives one debug line for each call, without content; nil discards it.
+	Logger *slog.Logger
+}
+
+const (
+	maxTokens           = "max_tokens"
+	maxCompletionTokens = "max_completion_tokens"
+)
+
+func (c Config) withDefaults() Config {
+	if len(c.Models) == 0 {
+		c.Models = []string{"*"}
+	}
+	set(&c.MaxTokensName, maxCompletionTokens)
+	set(&c.DialTimeout, 5*time.Second)
+	set(&c.FirstByte, 2*time.Minute)
+	set(&c.Idle, time.Minute)
+	set(&c.Total, time.Hour)
+	set(&c.ListTimeout, 3*time.Second)
+	set(&c.MaxEventBytes, 1<<20)
+	set(&c.MaxBytes, 32<<20)
+	set(&c.MaxEvents, 200_000)
+	set(&c.Logger, slog.New(slog.DiscardHandler))
+	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
+	return c
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate checks what a dialect with a network needs. Its errors name the upstream, never the key.
+func (c *Config) validate() error {
+	u, err := url.Parse(c.BaseURL)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return fmt.Errorf("upstream %s: base URL is not an absolute http or https URL", c.Name)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("upstream %s: base URL has user info, a query or a fragment", c.Name)
+	case c.MaxTokensName != maxTokens && c.MaxTokensName != maxCompletionTokens:
+		return fmt.Errorf("upstream %s: %q is neither %s nor %s", c.Name, c.MaxTokensName, maxTokens, maxCompletionTokens)
+	case strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return fmt.Errorf("upstream %s: API key has characters that a header cannot carry", c.Name)
+	}
+	return nil
+}

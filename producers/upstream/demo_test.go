@@ -1,0 +1,103 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+func noPause(context.Context, time.Duration) error { return nil }
+
+func openOne(t *testing.T, cfg Config, model string) Upstream {
+	t.Helper()
+	router, err := Open([]Config{cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(router.Close)
+	up, err := router.Route(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return up
+}
+
+func ask(model, text string) *Request {
+	return &Request{
+		Response: "resp_test", Create: &schema.CreateRequest{Model: model},
+		Input: []schema.Item{{Type: schema.KindMessage, Role: "user", Content: schema.Content{{Type: schema.PartInputText, Text: &text}}}},
+	}
+}
+
+// demo-slow speaks in 20 deltas, 100 ms apart.
+func TestDemo_SlowKeepsItsPace(t *testing.T) {
+	t.Parallel()
+	var waits []time.Duration
+	up := openOne(t, Config{Name: "demo", Dialect: "demo", Pause: func(_ context.Context, d time.Duration) error {
+		waits = append(waits, d)
+		return nil
+	}}, "demo-slow")
+	deltas := 0
+	_, err := up.Stream(t.Context(), ask("demo-slow", "Tell me about the Danube and its springs"), func(e schema.Event) error {
+		if e.Type == schema.TextDelta {
+			deltas++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if deltas < 15 || deltas > 20 || len(waits) != deltas || waits[0] != 100*time.Millisecond {
+		t.Errorf("%d deltas, %d waits, the first %v", deltas, len(waits), waits[0])
+	}
+}
+
+// A call that was cut goes on where it stopped, if what was said stands in the context.
+func TestDemo_GoesOnWhereItWasCut(t *testing.T) {
+	t.Parallel()
+	up := openOne(t, Config{Name: "demo", Dialect: "demo", Pause: noPause}, "demo")
+	whole, _ := said(t, up, ask("demo", "Where does the Elbe rise?"))
+	req := ask("demo", "Where does the Elbe rise?")
+	first := whole[:40]
+	req.Input = append(req.Input, schema.Item{Type: schema.KindMessage, Role: "assistant", Content: schema.Content{schema.NewPart(schema.PartOutputText, first)}})
+	rest, _ := said(t, up, req)
+	if diff := cmp.Diff(whole, first+rest); diff != "" {
+		t.Errorf("the two halves differ from the whole:\n%s", diff)
+	}
+}
+
+// A hanging call ends with its context, and says why.
+func TestDemo_HangEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	up := openOne(t, Config{Name: "demo", Dialect: "demo", Pause: noPause}, "demo")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("enough")
+	n := 0
+	_, err := up.Stream(ctx, ask("demo", "Wait [[hang]]"), func(e schema.Event) error {
+		if n++; n == 4 {
+			cancel(why)
+		}
+		return nil
+	})
+	if !errors.Is(err, why) {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// said streams a call and returns the text of its deltas.
+func said(t *testing.T, up Upstream, req *Request) (string, error) {
+	t.Helper()
+	text := ""
+	_, err := up.Stream(t.Context(), req, func(e schema.Event) error {
+		if e.Type == schema.TextDelta {
+			text += *e.Delta
+		}
+		return nil
+	})
+	return text, err
+}

@@ -1,0 +1,108 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// Router finds the upstream for a model. It is safe for concurrent use.
+type Router struct {
+	upstreams []served
+}
+
+// Open checks the configuration and makes its upstreams; it contacts none of them. Their order matters: see Route. An
+// upstream of dialect demo serves the models demo and demo-slow unless its config says otherwise.
+func Open(cfgs []Config) (*Router, error) {
+	r := &Router{}
+	names := map[string]bool{}
+	for _, c := range cfgs {
+		if c.Name == "" || names[c.Name] {
+			return nil, fmt.Errorf("upstream %q: a name of its own is needed", c.Name)
+		}
+		names[c.Name] = true
+		open, ok := dialects[c.Dialect]
+		if !ok {
+			return nil, fmt.Errorf("upstream %s: dialect %q is not one of %s", c.Name, c.Dialect,
+				strings.Join(slices.Sorted(maps.Keys(dialects)), ", "))
+		}
+		u, err := open(c)
+		if err != nil {
+			return nil, err
+		}
+		r.upstreams = append(r.upstreams, u)
+	}
+	return r, nil
+}
+
+// Route returns the first upstream, in the order of the configuration, that serves the model. If none does, the error
+// is a *[schema.Error]: 404, model_not_found.
+func (r *Router) Route(model string) (Upstream, error) {
+	for _, u := range r.upstreams {
+		if slices.ContainsFunc(u.config().Models, func(glob string) bool { return match(glob, model) }) {
+			return u, nil
+		}
+	}
+	return nil, &schema.Error{
+		Status: http.StatusNotFound, Type: schema.TypeInvalidRequest, Code: schema.CodeModelNotFound, Param: "model",
+		Message: fmt.Sprintf("no upstream serves the model %.80q", model),
+	}
+}
+
+// Models lists what may be asked for, each name once: those of the configuration, and those that upstreams list
+// themselves and a pattern of theirs matches. Upstreams are asked at once and for ListTimeout at most; what they say
+// is kept for a minute. One that does not answer adds nothing, or what it last said.
+func (r *Router) Models(ctx context.Context) []Model {
+	listed := make([][]string, len(r.upstreams))
+	var wg sync.WaitGroup
+	for i, u := range r.upstreams {
+		wg.Go(func() { listed[i] = u.models(ctx) })
+	}
+	wg.Wait()
+	out, seen := []Model{}, map[string]bool{}
+	for i, u := range r.upstreams {
+		for _, name := range slices.Concat(named(u.config().Models), listed[i]) {
+			if !seen[name] {
+				seen[name] = true
+				out = append(out, Model{ID: name, OwnedBy: u.config().Name})
+			}
+		}
+	}
+	return out
+}
+
+// Close lets go of idle connections. Calls that are under way belong to their contexts.
+func (r *Router) Close() {
+	for _, u := range r.upstreams {
+		u.close()
+	}
+}
+
+// match reports whether a model name fits a glob, in which * stands for any text, slashes too.
+func match(glob, name string) bool {
+	pieces := strings.Split(glob, "*")
+	rest, ok := strings.CutPrefix(name, pieces[0])
+	if !ok || len(pieces) == 1 {
+		return ok && rest == ""
+	}
+	last := len(pieces) - 1
+	for _, piece := range pieces[1:last] {
+		at := strings.Index(rest, piece)
+		if at < 0 {
+			return false
+		}
+		rest = rest[at+len(piece):]
+	}
+	return strings.HasSuffix(rest, pieces[last])
+}
+
+// named returns the globs that are plain names.
+func named(globs []string) []string {
+	return slices.DeleteFunc(slices.Clone(globs), func(g string) bool { return strings.Contains(g, "*") })
+}

@@ -1,0 +1,63 @@
+package upstream
+
+import (
+	"context"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// Request is one turn: one model call within a run. It is only read.
+type Request struct {
+	// Response is our id of the response. Upstreams get it as X-Client-Request-Id, to be found again in their logs;
+	// call ids that an upstream leaves out are derived from it.
+	Response string
+	// Turn counts the model calls of the response, from 0.
+	Turn int
+	// Create is the request as accepted: the parameters to pass on. Its Input and Tools are not used.
+	Create *schema.CreateRequest
+	// Input is the whole context: the input items, then what this response has said so far. MCP calls are given as
+	// function_call and function_call_output.
+	Input []schema.Item
+	// Tools are offered this turn: MCP tools as functions, and what else the request brought.
+	Tools []schema.Tool
+	// ToolChoice takes the place of Create.ToolChoice unless it is nil.
+	ToolChoice jsontext.Value
+}
+
+// toolChoice returns the choice that holds for this turn; nil where there is none to make.
+func (r *Request) toolChoice() jsontext.Value {
+	choice := r.Create.ToolChoice
+	if r.ToolChoice != nil {
+		choice = r.ToolChoice
+	}
+	if len(r.Tools) == 0 || len(choice) == 0 || choice.Kind() == 'n' {
+		return nil
+	}
+	return choice
+}
+
+// Outcome is how a model call ended that did not fail.
+type Outcome struct {
+	Usage       *schema.Usage // nil if the upstream did not say
+	Incomplete  string        // "", "max_output_tokens", "content_filter", or a responses upstream's own reason
+	ServiceTier string        // the tier that served the call; "" if the upstream did not say
+}
+
+// Upstream is one endpoint.
+type Upstream interface {
+	// Stream makes a model call and hands its events to emit, one at a time and in order, from the calling goroutine.
+	// emit may block: the upstream then waits, and its timeouts with it, except Total.
+	//
+	// An error of emit ends the call and is returned as it is. If ctx ends, so does the call, and the error wraps its
+	// cause. Anything else that goes wrong is an *[Error], which unwraps to the *[schema.Error] to answer with; items
+	// that were not done by then stay so. Stream is safe for concurrent use.
+	Stream(ctx context.Context, req *Request, emit func(schema.Event) error) (Outcome, error)
+}
+
+// Model is one entry of GET /v1/models.
+type Model struct {
+	ID      string // the name to ask for
+	OwnedBy string // the name of its upstream
+}
