@@ -17,20 +17,19 @@ type Claim struct {
 // Intent is the body of an intent record: a turn's model call has ended, and these tool calls are about to be made. It
 // is in the log before the first of them leaves the node.
 type Intent struct {
-	Turn  int    `json:"turn"`
+	Turn  int    `json:"turn"`           // model calls that have ended in tool calls, this one included
 	Usage *Usage `json:"usage,omitzero"` // of the turn's model call
-	Calls []Call `json:"calls"`
-	Held  []Item `json:"held,omitzero"` // the turn's items that still wait for the wire, in order; a call's ID is its Call's
+	Calls []Call `json:"calls"`          // in the order of their items
+	Held  []Item `json:"held,omitzero"`  // the turn's items that still wait for the wire, in order, under their final ids
+	Hands bool   `json:"hands,omitzero"` // the turn also called tools of the client: behind these calls, the response ends
 }
 
-// Call is one tool call of an intent. ID tells it apart within the response, whether or not its item has begun to be
-// given out.
+// Call is one tool call of an intent.
 type Call struct {
-	ID        string `json:"id"`
+	ID        string `json:"id"` // of its mcp_call item, whether or not that holds the wire already
 	Label     string `json:"server_label"`
 	Name      string `json:"name"`
 	Arguments string `json:"arguments"`
-	Item      string `json:"item,omitzero"` // its item on the wire, if it holds the wire already
 }
 
 // Result is the body of a result record: what a call gave. It is written when the call's frames must still wait.
@@ -48,8 +47,7 @@ type Run struct {
 	Nonce   string
 	Usage   *Usage // of the turns that have ended
 	Turns   int    // model calls that have ended in tool calls
-	Calls   []Call // of the last intent
-	Held    []Item // of the last intent
+	Intent  Intent // the last one
 	Results map[string]Result
 	Chain   Digest
 }
@@ -101,7 +99,7 @@ func (r *Run) applyBody(rec *Record) (err error) {
 	case RecordIntent:
 		var in Intent
 		if err = json.Unmarshal(rec.Body, &in); err == nil {
-			r.Turns, r.Calls, r.Held, r.Usage = in.Turn, in.Calls, in.Held, r.Usage.Add(in.Usage)
+			r.Turns, r.Intent, r.Usage = in.Turn, in, r.Usage.Add(in.Usage)
 		}
 	case RecordResult:
 		var res Result
