@@ -47,7 +47,7 @@ func TestBrowser(t *testing.T) {
 	if n := cut.remaining(); n > 0 {
 		t.Errorf("%d cuts were not made", n)
 	}
-	testReconnects(t, f.requests, "GET "+stream)
+	testReconnects(t, f.asked(), "GET "+stream)
 }
 
 // testReconnects looks at how the page came back: twice, each time behind an event further on; and the second
@@ -90,7 +90,7 @@ func browse(t *testing.T, pageURL, streamURL string) page {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("drive %s: %v\n%s", chromium, err, stderr.String())
+		t.Fatalf("drive the browser: %v\n%s", err, stderr.String())
 	}
 	var got page
 	if err := json.Unmarshal(out, &got); err != nil {

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/openai/openai-go/v3/responses"
 )
 
 // TestConformance promises that the gateway, as an MCP client, passes the client scenarios of the MCP conformance suite
@@ -44,15 +47,32 @@ mcp:
 	}
 }
 
-// conform runs one scenario of the suite; the suite judges.
+// conform runs one scenario of the suite, which judges what its server saw; what the gateway's client saw is judged as
+// in every story.
 func conform(t *testing.T, g *gateway, scenario, revision string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	results := t.TempDir()
 	cmd := exec.CommandContext(ctx, node, "node_modules/@modelcontextprotocol/conformance/dist/index.js", "client",
 		"--command", shared.binary("shim"), "--scenario", scenario, "--spec-version", revision,
-		"--expected-failures", "conformance/expected-failures.yml", "--output-dir", t.TempDir(), "--verbose")
+		"--expected-failures", "conformance/expected-failures.yml", "--output-dir", results, "--verbose")
 	cmd.Env = append(os.Environ(), "MIDSTREAM_URL="+g.url)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+	files, err := filepath.Glob(filepath.Join(results, "*", "stdout.txt"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the suite left %v (%v), want one output of the client", files, err)
+	}
+	printed, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got responses.Response
+	if err := got.UnmarshalJSON(printed); err != nil {
+		t.Fatalf("read the client's output %q: %v", printed, err)
+	}
+	if kept := g.replay(t, got.ID); kept.text != got.OutputText() {
+		t.Errorf("the log has %q, the client %q", kept.text, got.OutputText())
 	}
 }

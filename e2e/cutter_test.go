@@ -107,7 +107,7 @@ func (c *cutter) mayCut() bool {
 	return c.left >= 0
 }
 
-// cuts returns how many connections are still to be broken.
+// remaining returns how many connections are still to be broken.
 func (c *cutter) remaining() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -72,6 +73,13 @@ func (f *front) heard(id string) {
 	f.created = append(f.created, id)
 }
 
+// asked returns what has been asked for so far.
+func (f *front) asked() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.requests)
+}
+
 // only returns the one response that was created, and all that was asked for.
 func (f *front) only(t *testing.T) (id string, requests []string) {
 	t.Helper()
@@ -80,7 +88,7 @@ func (f *front) only(t *testing.T) (id string, requests []string) {
 	if len(f.created) != 1 {
 		t.Fatalf("created %v with %v, want one response", f.created, f.requests)
 	}
-	return f.created[0], f.requests
+	return f.created[0], slices.Clone(f.requests)
 }
 
 var responseID = regexp.MustCompile(`"id":"(resp_\w+)"`)

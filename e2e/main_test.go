@@ -5,6 +5,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +16,8 @@ import (
 )
 
 const (
-	node     = "node_modules/.bin/node"
-	python   = ".venv/bin/python"
-	chromium = "/usr/bin/chromium"
-
+	node       = "node_modules/.bin/node"
+	python     = ".venv/bin/python"
 	everything = "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
 )
 
@@ -43,6 +42,7 @@ func TestMain(m *testing.M) {
 type run struct{ tests *testing.M }
 
 func (r run) Run() int {
+	defer http.DefaultClient.CloseIdleConnections()
 	defer shared.stop()
 	if err := shared.start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
