@@ -10,7 +10,6 @@ var errVanished = errors.New("the log is empty now")
 
 // run is the hub's goroutine: it opens the hub, keeps it filled, and ends it when nobody has needed it for the linger.
 func (h *hub) run() {
-	defer h.hubs.wg.Done()
 	stop, err := h.open()
 	if err != nil {
 		// Out of the map first: who is refused and tries again must not meet this hub.

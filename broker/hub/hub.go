@@ -71,12 +71,13 @@ func (h *hub) deliver(rec Record) {
 	h.prod()
 }
 
-// hold keeps a live record until the log in front of it has been read.
+// hold keeps a live record until the log in front of it has been read. One that does not fit is read as well.
 func (h *hub) hold(rec Record) {
-	if len(h.held) >= heldRecords || h.heldSize+len(rec.Frames) > heldBytes {
+	full := func() bool { return len(h.held) >= heldRecords || h.heldSize+len(rec.Frames) > heldBytes }
+	if full() {
 		h.prune()
 	}
-	if _, twice := h.held[rec.Previous]; twice || len(h.held) >= heldRecords || h.heldSize+len(rec.Frames) > heldBytes {
+	if _, twice := h.held[rec.Previous]; twice || full() {
 		return
 	}
 	h.held[rec.Previous] = rec
