@@ -1,0 +1,187 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// tryTimeout bounds one try of one request. An answer that is lost costs so much, and a disk that is merely slow is
+// asked again no earlier.
+const tryTimeout = 2 * time.Second
+
+// maxBehind is how long a leader may say that the log is shorter than what it has acknowledged, as one that was voted out
+// does until it learns of it. After that the records are gone.
+const maxBehind = 15 * time.Second
+
+// errTaken says that somebody else's message stands where ours was to go.
+var errTaken = errors.New("another message stands there")
+
+// message is one append: bytes, and the position that the subject's last message must have.
+type message struct {
+	stream, subject string
+	header          nats.Header
+	data            []byte
+	expect          uint64
+	// mine recognizes the message in the log, where an acknowledgement was lost.
+	mine func(*stored) bool
+	// hasty returns the refusal of a full stream instead of waiting for room.
+	hasty bool
+}
+
+// stored is a message as it stands in a stream.
+type stored struct {
+	position uint64
+	header   nats.Header
+	data     []byte
+	at       time.Time
+}
+
+// append stores m behind m.expect and returns its position. It tries until the outcome is known or ctx ends. Its errors are
+// errTaken, ErrGone, a refusal of JetStream, or ctx's.
+func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
+	var wait backoff
+	var behind time.Time // since when the leader knows less than it has acknowledged
+	unsure := false      // whether a try without an answer may have been stored
+	for {
+		position, err := b.try(ctx, m)
+		if err == nil {
+			return position, nil
+		}
+		if judge(err) == refused || (m.hasty && full(err) && !unsure) {
+			return 0, fmt.Errorf("append to %s: %w", m.stream, err)
+		}
+		unsure = unsure || !answered(err)
+		b.metrics.retried(err)
+		if judge(err) == doubt {
+			position, err = b.settle(ctx, m, &behind)
+			if err == nil || errors.Is(err, errTaken) || errors.Is(err, ErrGone) {
+				return position, err
+			}
+		}
+		if wait.wait(ctx) != nil {
+			return 0, fmt.Errorf("append to %s: %w, last: %w", m.stream, ctx.Err(), err)
+		}
+	}
+}
+
+// try publishes m once.
+func (b *Broker) try(ctx context.Context, m *message) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	// The message is made anew each time: the client library writes into its header.
+	msg := &nats.Msg{Subject: m.subject, Data: m.data, Header: make(nats.Header, len(m.header)+1)}
+	for k, v := range m.header {
+		msg.Header[k] = v
+	}
+	msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(m.expect, 10)}
+	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// settle finds out what a wrong last sequence means. Any error but errTaken and ErrGone says: not known yet.
+func (b *Broker) settle(ctx context.Context, m *message, behind *time.Time) (uint64, error) {
+	last, err := b.last(ctx, m.stream, m.subject)
+	switch {
+	case err != nil:
+		return 0, err
+	case last == nil && m.expect > 0:
+		return 0, ErrGone
+	case last == nil:
+		return 0, errors.New("refused by a message that is not there")
+	case last.position > m.expect && m.mine(last):
+		return last.position, nil
+	case last.position > m.expect:
+		return 0, errTaken
+	case last.position == m.expect:
+		return 0, errors.New("refused although it is next")
+	case behind.IsZero():
+		*behind = time.Now()
+	case time.Since(*behind) > maxBehind:
+		return 0, fmt.Errorf("%w: its last record is %d records of the stream older than what was acknowledged", ErrGone, m.expect-last.position)
+	}
+	return 0, errors.New("the leader knows less than it has acknowledged")
+}
+
+// leaderQuery and leaderAnswer are the stream leader's read, $JS.API.STREAM.MSG.GET. The client library would turn it into
+// a Direct Get, which any replica answers, also a stale one.
+type leaderQuery struct {
+	Seq     uint64 `json:"seq,omitzero"`
+	LastFor string `json:"last_by_subj,omitzero"`
+	NextFor string `json:"next_by_subj,omitzero"`
+}
+
+type leaderAnswer struct {
+	Error   *jetstream.APIError `json:"error"`
+	Message *struct {
+		Seq  uint64    `json:"seq"`
+		Hdrs []byte    `json:"hdrs"`
+		Data []byte    `json:"data"`
+		Time time.Time `json:"time"`
+	} `json:"message"`
+}
+
+// last asks the stream leader once for the last message of a subject; nil where there is none.
+func (b *Broker) last(ctx context.Context, stream, subject string) (*stored, error) {
+	return b.ask(ctx, stream, leaderQuery{LastFor: subject})
+}
+
+// first asks the stream leader once for the first message of a subject; nil where there is none.
+func (b *Broker) first(ctx context.Context, stream, subject string) (*stored, error) {
+	return b.ask(ctx, stream, leaderQuery{Seq: 1, NextFor: subject})
+}
+
+// insist repeats a read until there is an answer or ctx ends.
+func insist[T any](ctx context.Context, read func(context.Context) (T, error)) (T, error) {
+	var wait backoff
+	for {
+		v, err := read(ctx)
+		if err == nil || closed(err) {
+			return v, err
+		}
+		if wait.wait(ctx) != nil {
+			return v, fmt.Errorf("%w, last: %w", ctx.Err(), err)
+		}
+	}
+}
+
+func (b *Broker) ask(ctx context.Context, stream string, q leaderQuery) (*stored, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	request, err := json.Marshal(q)
+	if err != nil {
+		return nil, fmt.Errorf("ask leader of %s: %w", stream, err)
+	}
+	reply, err := b.conns.queue.RequestWithContext(ctx, leaderGet+stream, request)
+	if err != nil {
+		return nil, fmt.Errorf("ask leader of %s: %w", stream, err)
+	}
+	var answer leaderAnswer
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return nil, fmt.Errorf("ask leader of %s: %w", stream, err)
+	}
+	if answer.Error != nil && noMessage(answer.Error) {
+		return nil, nil
+	}
+	if answer.Error != nil {
+		return nil, fmt.Errorf("ask leader of %s: %w", stream, answer.Error)
+	}
+	if answer.Message == nil {
+		return nil, fmt.Errorf("ask leader of %s: an answer without message or error", stream)
+	}
+	m := answer.Message
+	header, err := nats.DecodeHeadersMsg(m.Hdrs)
+	if err != nil && len(m.Hdrs) > 0 {
+		return nil, fmt.Errorf("ask leader of %s: headers: %w", stream, err)
+	}
+	return &stored{m.Seq, header, m.Data, m.Time}, nil
+}

@@ -1,0 +1,150 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/midstream-dev/midstream/broker/embed"
+	"github.com/midstream-dev/midstream/broker/hub"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// Broker is the log and the queue. Its methods may be called from any goroutine.
+type Broker struct {
+	*hub.Hubs
+
+	cfg        Config
+	log        *slog.Logger
+	metrics    *metrics
+	server     *embed.Server // nil on an existing NATS
+	conns      *conns
+	js         jetstream.JetStream // on the connection for publishing
+	replays    jetstream.JetStream
+	runs       jetstream.Consumer
+	live       *live
+	partitions int
+	gates      []gate
+	levels     []level
+	vault      *vault
+	archiver   *archiver
+	sync       string
+}
+
+// Open connects to NATS, having started it if it is embedded, and makes or checks the streams. A NATS that could not keep
+// what this package promises is refused, with an error that says what to do.
+func Open(ctx context.Context, cfg Config) (*Broker, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{cfg: cfg, log: cfg.Logger}
+	if err := b.open(ctx); err != nil {
+		return nil, errors.Join(err, b.Close(context.WithoutCancel(ctx)))
+	}
+	b.log.Info("broker open", "embedded", cfg.embedded(), "partitions", b.partitions, "replicas", cfg.Replicas, "sync", b.sync)
+	return b, nil
+}
+
+func (b *Broker) open(ctx context.Context) (err error) {
+	if b.vault, err = newVault(b.cfg); err != nil {
+		return err
+	}
+	if b.metrics, err = newMetrics(b.cfg.Metrics); err != nil {
+		return err
+	}
+	if b.archiver, err = newArchiver(); err != nil {
+		return err
+	}
+	if err = b.startServer(); err != nil {
+		return err
+	}
+	if b.conns, err = dial(b.cfg, b.server); err != nil {
+		return err
+	}
+	b.js, b.replays = mustJetStream(b.conns.publish), mustJetStream(b.conns.replay)
+	if b.partitions, err = prepare(ctx, b.js, b.cfg); err != nil {
+		return err
+	}
+	if b.runs, err = runConsumer(ctx, mustJetStream(b.conns.queue), b.cfg); err != nil {
+		return err
+	}
+	if b.sync, err = syncOf(ctx, b.cfg, b.server); err != nil {
+		return err
+	}
+	b.gates, b.levels = newGates(b.partitions), make([]level, b.partitions)
+	b.live = newLive(b.conns.live, func(err error) { b.log.Error("live record", "error", err) })
+	b.Hubs = hub.New(source{b}, b.cfg.Hub)
+	b.conns.live.SetReconnectHandler(b.restored)
+	return nil
+}
+
+func (b *Broker) startServer() (err error) {
+	if !b.cfg.embedded() {
+		return nil
+	}
+	b.server, err = embed.Start(embed.Config{
+		Dir: b.cfg.DataDir, Sync: b.cfg.SyncInterval, Listen: b.cfg.Listen,
+		User: b.cfg.User, Password: b.cfg.Password, MaxPayload: schema.MaxPayload, Logger: b.log,
+	})
+	return err
+}
+
+// restored makes up for what the live connection has missed.
+func (b *Broker) restored(*nats.Conn) {
+	b.log.Info("nats connection restored", "connection", "live")
+	b.Nudge()
+}
+
+// Close cuts every follower, ends the connections, and stops the embedded server once all is on the disk. Writers and jobs
+// should have been closed before; what they still do fails. Close waits until ctx ends at most.
+func (b *Broker) Close(ctx context.Context) error {
+	if b.Hubs != nil {
+		b.Hubs.Close()
+	}
+	if b.conns != nil {
+		b.conns.close()
+	}
+	if b.archiver != nil {
+		b.archiver.close()
+	}
+	if b.server == nil {
+		return nil
+	}
+	return b.server.Stop(ctx)
+}
+
+// Ready returns nil when NATS answers on every connection and every stream has a leader. It is cheap enough for a probe
+// every second.
+func (b *Broker) Ready(ctx context.Context) error {
+	if b.server != nil {
+		if err := b.server.Check(); err != nil {
+			return err
+		}
+	}
+	if err := b.conns.check(ctx); err != nil {
+		return fmt.Errorf("NATS does not answer: %w", err)
+	}
+	for _, s := range b.cfg.streams(b.partitions) {
+		if _, err := b.js.Stream(ctx, s.Name); err != nil {
+			return fmt.Errorf("stream %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// Sync says when what is acknowledged is on the disk: "always", which is before the acknowledgement; "1s" or the like, which
+// is how much a power cut may take; or "unknown" for an external NATS that does not tell.
+func (b *Broker) Sync() string { return b.sync }
+
+func describeSync(every time.Duration) string {
+	if every == 0 {
+		return "always"
+	}
+	return every.String()
+}

@@ -1,0 +1,110 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/midstream-dev/midstream/broker/embed"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// reconnectWait is short: an embedded server is back at once, and a cluster's clients are spread by jitter.
+const reconnectWait = 100 * time.Millisecond
+
+// conns holds one connection for each kind of traffic. A batched read holds up everything else on its connection while the
+// server looks for messages, and a reader that is slow to take what was republished must not hold up acknowledgements.
+type conns struct {
+	publish, live, replay, queue *nats.Conn
+}
+
+func (c *conns) all() []*nats.Conn { return []*nats.Conn{c.publish, c.live, c.replay, c.queue} }
+
+func dial(cfg Config, server *embed.Server) (*conns, error) {
+	var c conns
+	for name, slot := range map[string]**nats.Conn{
+		"publish": &c.publish, "live": &c.live, "replay": &c.replay, "queue": &c.queue,
+	} {
+		nc, err := nats.Connect(cfg.URL, cfg.options(name, server)...)
+		if err != nil {
+			c.close()
+			return nil, fmt.Errorf("connect to NATS %s: %w", cfg.URL, err)
+		}
+		*slot = nc
+	}
+	if n := c.publish.MaxPayload(); n < schema.MaxPayload {
+		c.close()
+		return nil, fmt.Errorf("NATS takes messages of %d bytes: set max_payload to %d on every server", n, schema.MaxPayload)
+	}
+	return &c, nil
+}
+
+func (c Config) options(name string, server *embed.Server) []nats.Option {
+	log := c.Logger.With("connection", name)
+	opts := []nats.Option{
+		nats.Name("midstream " + name), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
+		// What cannot be sent now fails now and is tried again by its owner, rather than sent late by the client.
+		nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("nats connection lost", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { log.Info("nats connection restored") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("nats connection", "error", err) }),
+	}
+	if server != nil {
+		opts = append(opts, nats.InProcessServer(server))
+	}
+	if c.User != "" {
+		opts = append(opts, nats.UserInfo(c.User, c.Password))
+	}
+	if c.Creds != "" {
+		opts = append(opts, nats.UserCredentials(c.Creds))
+	}
+	if c.TLS != nil && server == nil {
+		opts = append(opts, nats.Secure(c.TLS))
+	}
+	return opts
+}
+
+// close ends every connection and waits for their callbacks.
+func (c *conns) close() {
+	for _, nc := range c.all() {
+		if nc != nil && !nc.IsClosed() {
+			closed := nc.StatusChanged(nats.CLOSED)
+			nc.Close()
+			<-closed
+		}
+	}
+}
+
+// check asks for an answer on every connection.
+func (c *conns) check(ctx context.Context) error {
+	var errs []error
+	for _, nc := range c.all() {
+		if err := flush(ctx, nc); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", nc.Opts.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// flush returns when the server has seen all that was sent on nc.
+func flush(ctx context.Context, nc *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	return nc.FlushWithContext(ctx)
+}
+
+func mustJetStream(nc *nats.Conn) jetstream.JetStream {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		panic("broker: internal error: " + err.Error()) // only a nil option fails
+	}
+	return js
+}

@@ -1,0 +1,132 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// maxHistory bounds what one Read takes into memory, in bytes: an output of 8 MiB in small deltas, several times over.
+const maxHistory = 256 << 20
+
+// History is every record of one log up to a moment.
+type History struct {
+	Ref     schema.Ref
+	Records []schema.Record
+	// Began is when the request record was stored. A run is limited from here.
+	Began time.Time
+
+	entries  []entry
+	position uint64 // of the last record
+	archived bool   // the log has aged out, and the records come from the archive
+}
+
+// Read returns every record of the log that the stream leader knows of, its chain verified. Once the log has aged out, the
+// records come from the archive; nothing can be appended behind those. It goes on asking until there is an answer or ctx
+// ends. Its errors are ErrNotFound, ErrGone, a *CorruptError, or ctx's.
+func (b *Broker) Read(ctx context.Context, ref schema.Ref) (*History, error) {
+	p, err := locate(ref, b.partitions)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.refuseGone(ctx, p); err != nil {
+		return nil, fmt.Errorf("read log %s: %w", ref, err)
+	}
+	tip, err := b.tip(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("read log %s: %w", ref, err)
+	}
+	if tip > 0 {
+		return b.readLog(ctx, p, tip)
+	}
+	h, err := b.unseal(ctx, p)
+	if errors.Is(err, errDigestOnly) {
+		err = ErrGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read log %s: %w", ref, err)
+	}
+	return h, nil
+}
+
+// tip returns the position of the log's last record, 0 where there is none.
+func (b *Broker) tip(ctx context.Context, p place) (uint64, error) {
+	last, err := insist(ctx, func(ctx context.Context) (*stored, error) { return b.last(ctx, p.logStream(), p.log()) })
+	if err != nil || last == nil {
+		return 0, err
+	}
+	return last.position, nil
+}
+
+// readLog replays until it has reached the tip: a stale replica gives a prefix, so it is asked again.
+func (b *Broker) readLog(ctx context.Context, p place, tip uint64) (*History, error) {
+	h := newReader(p.ref)
+	var wait backoff
+	for h.position < tip {
+		err := b.replay(ctx, p, h.position, tip, h.take)
+		var corrupt *CorruptError
+		if errors.Is(err, errUnreadable) {
+			return nil, &CorruptError{p.ref, len(h.entries), err}
+		}
+		if errors.As(err, &corrupt) || errors.Is(err, errHistory) || closed(err) {
+			return nil, fmt.Errorf("read log %s: %w", p.ref, err)
+		}
+		if h.position < tip && wait.wait(ctx) != nil {
+			return nil, fmt.Errorf("read log %s: %w, last: %w", p.ref, ctx.Err(), err)
+		}
+	}
+	return h.history(), nil
+}
+
+var errHistory = fmt.Errorf("log is larger than %d bytes", maxHistory)
+
+// reader takes records in and verifies their chain.
+type reader struct {
+	ref      schema.Ref
+	entries  []entry
+	position uint64
+	chain    schema.Digest
+	due      int64
+	size     int
+	began    time.Time
+}
+
+func newReader(ref schema.Ref) *reader { return &reader{ref: ref, chain: schema.Genesis(ref)} }
+
+func (r *reader) take(h *heard) error {
+	if err := r.verify(&h.Record); err != nil {
+		return &CorruptError{r.ref, len(r.entries), err}
+	}
+	if r.size += h.size(); r.size > maxHistory {
+		return errHistory
+	}
+	if len(r.entries) == 0 {
+		r.began = h.stored
+	}
+	r.entries = append(r.entries, h.entry)
+	r.position, r.chain, r.due = h.position, h.Chain, h.Last+1
+	return nil
+}
+
+// verify checks the chain and the numbering. That the first record is the request is a rule of its own: a log that lost its
+// head fails here too, but with a text that says so.
+func (r *reader) verify(rec *schema.Record) error {
+	if (len(r.entries) == 0) != (rec.Kind == schema.RecordRequest) {
+		return fmt.Errorf("record %d is of kind %s: a log begins with its request", len(r.entries), rec.Kind)
+	}
+	if rec.First != r.due || rec.Served() < 0 {
+		return fmt.Errorf("record %d has frames %d to %d where %d is due", len(r.entries), rec.First, rec.Last, r.due)
+	}
+	return rec.Verify(r.chain)
+}
+
+func (r *reader) history() *History {
+	records := make([]schema.Record, len(r.entries))
+	for i := range r.entries {
+		records[i] = r.entries[i].Record
+	}
+	return &History{Ref: r.ref, Records: records, Began: r.began, entries: r.entries, position: r.position}
+}

@@ -1,0 +1,54 @@
+package broker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics is what the broker counts.
+type metrics struct {
+	appends *prometheus.HistogramVec // seconds from the first try to the acknowledgement, by kind
+	packed  prometheus.Histogram     // events in a record
+	retries *prometheus.CounterVec   // tries that had to be repeated, by reason
+	lost    *prometheus.CounterVec   // writers that lost their log, by reason
+	sealed  prometheus.Histogram     // bytes of an archive
+	writers prometheus.Gauge
+	claimed prometheus.Counter
+	refused prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		appends: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "midstream_append_seconds",
+			Help: "Time from the first try of an append to its acknowledgement.", Buckets: prometheus.ExponentialBuckets(0.0001, 3, 11)}, []string{"kind"}),
+		packed: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "midstream_append_events",
+			Help: "Events committed together in one record.", Buckets: prometheus.ExponentialBuckets(1, 2, 9)}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_append_retries_total",
+			Help: "Appends that had to be tried again, by reason or JetStream error code."}, []string{"reason"}),
+		lost: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_writers_lost_total",
+			Help: "Writers that lost their log before they were closed."}, []string{"reason"}),
+		sealed: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "midstream_sealed_bytes",
+			Help: "Compressed size of sealed responses.", Buckets: prometheus.ExponentialBuckets(1024, 4, 8)}),
+		writers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "midstream_writers", Help: "Open writers."}),
+		claimed: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_jobs_claimed_total", Help: "Jobs handed out to this node."}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_runs_refused_total", Help: "Runs refused because log or queue were too full."}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.appends, m.packed, m.retries, m.lost, m.sealed, m.writers, m.claimed, m.refused} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics of the broker: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) retried(err error) { m.retries.WithLabelValues(reason(err)).Inc() }
+
+func (m *metrics) appended(e *entry, took time.Duration) {
+	m.appends.WithLabelValues(string(e.Kind)).Observe(took.Seconds())
+	m.packed.Observe(float64(e.Served()))
+}

@@ -1,0 +1,123 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The error codes of JetStream that mean something here. Compare codes, never text: two of them have the same text.
+const (
+	codeInsufficient   jetstream.ErrorCode = 10023 // a limit of the account or the server
+	codeNoMessage      jetstream.ErrorCode = 10037
+	codeNoStorage      jetstream.ErrorCode = 10047
+	codeTooLarge       jetstream.ErrorCode = 10054
+	codeNoStream       jetstream.ErrorCode = 10059 // also while a cluster starts
+	codeWrongLast      jetstream.ErrorCode = 10071 // the subject's last message is not the one that was expected
+	codeStoreFailed    jetstream.ErrorCode = 10077 // the stream is full
+	codeWrongLastBusy  jetstream.ErrorCode = 10164 // another append to the subject is in process, or was a moment ago
+	codeDuplicateInFly jetstream.ErrorCode = 10158
+)
+
+// verdict is what an attempt to append means.
+type verdict int
+
+const (
+	// again: not stored as far as anybody knows, or stored and the answer was lost. Send the same bytes again.
+	again verdict = iota
+	// doubt: the subject's last message is another than expected. It may be mine. Ask the leader.
+	doubt
+	// refused: these bytes will never be stored.
+	refused
+)
+
+// judge reads the error of an append. What it does not know is tried again: the expected sequence makes that harmless.
+func judge(err error) verdict {
+	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || closed(err) {
+		return refused
+	}
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return again
+	}
+	switch api.ErrorCode {
+	case codeWrongLast:
+		return doubt
+	case codeWrongLastBusy, codeDuplicateInFly, codeNoStream:
+		return again
+	case codeTooLarge:
+		return refused
+	}
+	if api.Code >= 400 && api.Code < 500 {
+		return refused
+	}
+	return again
+}
+
+// closed reports whether our own side has ended the connection: nothing will ever be answered on it.
+func closed(err error) bool {
+	return errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionDraining)
+}
+
+// full reports whether err says that there is no room.
+func full(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	return api.ErrorCode == codeStoreFailed || api.ErrorCode == codeNoStorage || api.ErrorCode == codeInsufficient
+}
+
+// answered reports whether err is what JetStream said, so that nothing was stored.
+func answered(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api)
+}
+
+// noMessage reports whether a read found nothing, as opposed to having no answer.
+func noMessage(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == codeNoMessage
+}
+
+// The waits between tries. The first is as short as the moment in which a leader still holds the last append in process;
+// the last is short against an election of 4 to 9 s.
+const (
+	firstWait = 2 * time.Millisecond
+	lastWait  = 500 * time.Millisecond
+)
+
+// backoff doubles its wait on every try, with jitter.
+type backoff struct{ next time.Duration }
+
+// wait returns ctx's error if it ends first.
+func (b *backoff) wait(ctx context.Context) error {
+	b.next = min(max(2*b.next, firstWait), lastWait)
+	timer := time.NewTimer(b.next/2 + rand.N(b.next/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reason names an error for a metric: few values, no text from outside.
+func reason(err error) string {
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api):
+		return strconv.Itoa(int(api.ErrorCode))
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return "timeout"
+	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
+		return "no_responders"
+	}
+	return "connection"
+}

@@ -1,0 +1,203 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// One pull waits so long for a command, and is asked for again at once when it hears nothing for twice the pulse.
+const (
+	pullWait  = 10 * time.Second
+	pullPulse = 2 * time.Second
+)
+
+// Enqueue puts a run command into the queue, with its secrets sealed beside it. It is the commit point of a run: once it
+// returns nil, the run is made, by this node or another. It tries until the outcome is known. ErrExists: a command for this
+// response waits or is worked at already. ErrFull: nothing was enqueued. Any other error, ctx's for one, leaves the outcome
+// unknown.
+func (b *Broker) Enqueue(ctx context.Context, cmd *schema.Command, secrets []byte) error {
+	p, err := locate(cmd.Ref(), b.partitions)
+	if err != nil {
+		return err
+	}
+	if err := b.admit(ctx, p); err != nil {
+		return err
+	}
+	body, err := cmd.Encode()
+	if err != nil {
+		return err
+	}
+	nonce := rand.Text()
+	_, err = b.append(ctx, &message{
+		stream: runStream, subject: p.run(),
+		header: nats.Header{headerNonce: {nonce}, headerBody: {strconv.Itoa(len(body))}},
+		data:   append(body, b.vault.seal(p.ref, secrets)...),
+		mine:   func(s *stored) bool { return s.header.Get(headerNonce) == nonce },
+		hasty:  true,
+	})
+	switch {
+	case errors.Is(err, errTaken):
+		return ErrExists
+	case full(err):
+		b.metrics.refused.Inc()
+		return ErrFull
+	case err != nil:
+		return fmt.Errorf("enqueue %s: %w", p.ref, err)
+	}
+	return nil
+}
+
+// Job is a run command in the hands of this process. It is a lease: others get the job when it is neither acked nor kept for
+// the time of Config.AckWait. It does not tell who holds it: see the package comment.
+type Job struct {
+	Command *schema.Command
+	// Secrets are what Enqueue was given; nil if SecretsErr says why they do not open.
+	Secrets    []byte
+	SecretsErr error
+	// Delivered counts how often the job was handed out, this time included. Attempts are counted by the claims in the log.
+	Delivered int
+
+	broker *Broker
+	msg    jetstream.Msg
+}
+
+// Claim returns the next command. It blocks until one comes or ctx ends, and takes no other one meanwhile.
+func (b *Broker) Claim(ctx context.Context) (*Job, error) {
+	var wait backoff
+	for {
+		msg, err := b.pull(ctx)
+		if ctx.Err() != nil && msg == nil {
+			return nil, fmt.Errorf("claim: %w", ctx.Err())
+		}
+		if closed(err) {
+			return nil, fmt.Errorf("claim: %w", ErrClosed)
+		}
+		if err != nil {
+			b.log.Warn("claim", "error", err)
+			_ = wait.wait(ctx) // the next pull sees ctx's end
+			continue
+		}
+		if job := b.accept(msg); job != nil {
+			return job, nil
+		}
+	}
+}
+
+// pull returns nil, nil where no command came in time.
+func (b *Broker) pull(ctx context.Context) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, pullWait)
+	defer cancel()
+	batch, err := b.runs.Fetch(1, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(pullPulse))
+	if err != nil {
+		return nil, err
+	}
+	for msg := range batch.Messages() {
+		return msg, nil
+	}
+	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
+	}
+	return nil, nil
+}
+
+// accept makes a Job of a message. A command that this build cannot read stays in the queue for one that can.
+func (b *Broker) accept(msg jetstream.Msg) *Job {
+	if msg == nil {
+		return nil
+	}
+	job, err := b.job(msg)
+	if err == nil {
+		b.metrics.claimed.Inc()
+		return job
+	}
+	b.log.Error("run command left in the queue", "error", err)
+	if err := msg.NakWithDelay(b.cfg.AckWait); err != nil {
+		b.log.Warn("nak run command", "error", err)
+	}
+	return nil
+}
+
+func (b *Broker) job(msg jetstream.Msg) (*Job, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("run command: %w", err)
+	}
+	data := msg.Data()
+	cut, err := strconv.Atoi(msg.Headers().Get(headerBody))
+	if err != nil || cut < 0 || cut > len(data) {
+		return nil, fmt.Errorf("run command: %s is %q of %d bytes", headerBody, msg.Headers().Get(headerBody), len(data))
+	}
+	cmd, err := schema.ParseCommand(data[:cut])
+	if err != nil {
+		return nil, err
+	}
+	job := &Job{Command: cmd, Delivered: int(meta.NumDelivered), broker: b, msg: msg}
+	job.Secrets, job.SecretsErr = b.vault.open(cmd.Ref(), data[cut:])
+	return job, nil
+}
+
+// Heartbeat keeps the job for another Config.AckWait. It does not wait for an answer.
+func (j *Job) Heartbeat() error {
+	if err := j.msg.InProgress(); err != nil {
+		return fmt.Errorf("heartbeat %s: %w", j.Command.Response, err)
+	}
+	return nil
+}
+
+// Keep heartbeats every Config.Heartbeat until stop is called; stop waits until no heartbeat is under way. Call stop at once
+// when the job's writer is fenced.
+func (j *Job) Keep() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		j.keep(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func (j *Job) keep(ctx context.Context) {
+	tick := time.NewTicker(j.broker.cfg.Heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := j.Heartbeat(); err != nil {
+			j.broker.log.Warn("job not kept", "error", err)
+		}
+	}
+}
+
+// Ack ends the job: the run is over, and sealed. It returns nil once the queue has dropped the job.
+func (j *Job) Ack(ctx context.Context) error {
+	if err := j.msg.DoubleAck(ctx); err != nil {
+		return fmt.Errorf("ack job %s: %w", j.Command.Response, err)
+	}
+	return nil
+}
+
+// Nak gives the job to another worker, or back to this one, at once.
+func (j *Job) Nak(ctx context.Context) error {
+	if err := j.msg.Nak(); err != nil {
+		return fmt.Errorf("nak job %s: %w", j.Command.Response, err)
+	}
+	if err := flush(ctx, j.broker.conns.queue); err != nil {
+		return fmt.Errorf("nak job %s: %w", j.Command.Response, err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A command comes to one worker with its secrets, and is gone once it is acked.
+func TestQueue_ClaimAndAck(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t)
+	cmd := command("resp_job")
+	must(t, b.Enqueue(testContext(t), cmd, []byte("hush")))
+	if err := b.Enqueue(testContext(t), cmd, nil); !errors.Is(err, ErrExists) {
+		t.Fatalf("the same command again: %v", err)
+	}
+	job, err := b.Claim(testContext(t))
+	must(t, err)
+	if diff := cmp.Diff(cmd, job.Command); diff != "" {
+		t.Error(diff)
+	}
+	if string(job.Secrets) != "hush" || job.Delivered != 1 {
+		t.Errorf("secrets %q, delivered %d", job.Secrets, job.Delivered)
+	}
+	must(t, job.Ack(testContext(t)))
+	must(t, b.Enqueue(testContext(t), cmd, nil))
+}
+
+// A claim ends with its context, and takes nothing with it.
+func TestQueue_ClaimEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t)
+	ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
+	defer cancel()
+	if _, err := b.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	must(t, b.Enqueue(testContext(t), command("resp_later"), nil))
+	_, err := b.Claim(testContext(t))
+	must(t, err)
+}
+
+// A job is another's when it is given back, or not kept; as long as it is kept it is nobody else's.
+func TestQueue_Redelivery(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t)
+	must(t, b.Enqueue(testContext(t), command("resp_again"), []byte("hush")))
+	first, err := b.Claim(testContext(t))
+	must(t, err)
+	must(t, first.Nak(testContext(t)))
+	second, err := b.Claim(testContext(t))
+	must(t, err)
+
+	stop := second.Keep()
+	kept, cancel := context.WithTimeout(testContext(t), 3*b.cfg.AckWait)
+	defer cancel()
+	if job, err := b.Claim(kept); err == nil {
+		t.Fatalf("delivery %d of a job that was kept", job.Delivered)
+	}
+	stop()
+	third, err := b.Claim(testContext(t))
+	must(t, err)
+	if third.Delivered != 3 || string(third.Secrets) != "hush" {
+		t.Errorf("delivery %d with %q", third.Delivered, third.Secrets)
+	}
+}

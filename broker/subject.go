@@ -1,0 +1,75 @@
+package broker
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strconv"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// The streams, and the first tokens of their subjects. This file is the only one that builds a subject.
+const (
+	logStream     = "MS_LOG_"
+	archiveStream = "MS_ARCHIVE_"
+	runStream     = "MS_RUNS"
+	ingestStream  = "MS_INGEST"
+	controlStream = "MS_CONTROL"
+
+	leaderGet = "$JS.API.STREAM.MSG.GET."
+	directGet = "$JS.API.DIRECT.GET."
+)
+
+// goneToken takes the place of a part number in the archive: a message there says that the response was erased.
+const goneToken = "gone"
+
+// place is where one response lives.
+type place struct {
+	ref       schema.Ref
+	partition int
+}
+
+// locate checks the ref once more: the zero Ref would make a subject with empty tokens, which no stream ever answers.
+func locate(ref schema.Ref, partitions int) (place, error) {
+	if _, err := schema.NewRef(ref.Tenant(), ref.Response()); err != nil {
+		return place{}, err
+	}
+	return place{ref, partition(ref.Response(), partitions)}, nil
+}
+
+// partition is FNV-1a of the response id. It is a part of the format: another hash would not find what is stored.
+func partition(response string, of int) int {
+	h := fnv.New32a()
+	h.Write([]byte(response))
+	return int(h.Sum32() % uint32(of))
+}
+
+func (p place) logStream() string     { return logStream + strconv.Itoa(p.partition) }
+func (p place) archiveStream() string { return archiveStream + strconv.Itoa(p.partition) }
+
+func (p place) log() string  { return p.subject("ms.log.") }
+func (p place) live() string { return p.subject("ms.live.") }
+func (p place) run() string  { return runSubject(p.ref) }
+
+// part is the subject of a part of the archive; part 0 is the manifest.
+func (p place) part(n int) string { return p.subject("ms.archive.") + "." + strconv.Itoa(n) }
+
+// gone is the subject of the tombstone.
+func (p place) gone() string { return p.subject("ms.archive.") + "." + goneToken }
+
+func (p place) subject(family string) string {
+	return family + strconv.Itoa(p.partition) + "." + p.ref.Tenant() + "." + p.ref.Response()
+}
+
+func runSubject(ref schema.Ref) string { return "ms.run." + ref.Tenant() + "." + ref.Response() }
+
+// Patterns of the subjects that a stream holds.
+func logSubjects(p int) string     { return fmt.Sprintf("ms.log.%d.*.*", p) }
+func liveSubjects(p int) string    { return fmt.Sprintf("ms.live.%d.{{wildcard(1)}}.{{wildcard(2)}}", p) }
+func archiveSubjects(p int) string { return fmt.Sprintf("ms.archive.%d.*.*.*", p) }
+
+const (
+	runSubjects     = "ms.run.*.*"
+	ingestSubjects  = "ms.ingest.*.*.*"
+	controlSubjects = "ms.control.*.*"
+)
