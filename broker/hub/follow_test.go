@@ -276,8 +276,9 @@ func TestFollow_ThousandFollowers(t *testing.T) {
 		l.store(1+i%3, 100, i == 199)
 	}
 	wg.Wait()
+	want := l.want(-1)
 	for _, b := range got {
-		mustEqual(t, b, l.want(-1))
+		mustEqual(t, b, want)
 	}
 }
 
