@@ -1,0 +1,100 @@
+package sseserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/midstream-dev/midstream/broker/hub"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// awaitCuts is how often a waiting create follows again after its follower was cut.
+const awaitCuts = 5
+
+// await waits for the end of a response, however long it takes, and answers it whole.
+func (s *Server) await(ctx context.Context, c echo.Context, ref schema.Ref) error {
+	if err := s.watch(ctx, ref); err != nil {
+		return left(ctx, ref, err)
+	}
+	state, err := s.cfg.Broker.Fold(ctx, ref)
+	if err != nil {
+		return left(ctx, ref, err)
+	}
+	resp := state.Response()
+	if failure := failure(resp); failure != nil {
+		return startedError{failure}
+	}
+	return s.answer(c, http.StatusOK, resp)
+}
+
+// left is the answer to the creator of a response that this node can follow no longer. The response goes on.
+func left(ctx context.Context, ref schema.Ref, err error) error {
+	cause := fmt.Errorf("follow the new %s: %w", ref, errors.Join(context.Cause(ctx), err))
+	if errors.Is(cause, errDraining) {
+		return startedError{unavailable("This node is going down, the response goes on: ask for " + ref.Response() + ".")}
+	}
+	return startedError{cause}
+}
+
+// watch returns when the terminal event is there.
+func (s *Server) watch(ctx context.Context, ref schema.Ref) error {
+	after := start.after
+	for cuts := 0; ; cuts++ {
+		var err error
+		after, err = s.watchFrom(ctx, ref, after)
+		if !errors.Is(err, hub.ErrCut) || cuts == awaitCuts {
+			return err
+		}
+	}
+}
+
+func (s *Server) watchFrom(ctx context.Context, ref schema.Ref, after int64) (int64, error) {
+	f, err := s.cfg.Follow(ctx, ref, after)
+	if err != nil {
+		return after, err
+	}
+	defer f.Close()
+	for {
+		_, err := f.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return f.Seq(), nil
+		}
+		if err != nil {
+			return f.Seq(), err
+		}
+	}
+}
+
+// failure is the HTTP error of a run that failed before it had anything to show but lists of tools. Whatever it had to
+// show else is worth more to the caller than a status: then it is nil, and the response itself tells.
+func failure(resp *schema.Response) *schema.Error {
+	if resp.Status != schema.StatusFailed || resp.Error == nil {
+		return nil
+	}
+	for i := range resp.Output {
+		if resp.Output[i].Type != schema.KindListTools {
+			return nil
+		}
+	}
+	e := resp.Error
+	refusal := &schema.Error{Message: e.Message, Type: e.Type, Param: e.Param, Code: e.Code}
+	switch {
+	case e.Type == schema.TypeConnector:
+		refusal.Status = http.StatusFailedDependency
+	case e.Code == schema.CodeRateLimit:
+		refusal.Status, refusal.Type = http.StatusTooManyRequests, schema.TypeRateLimit
+	case e.Type == schema.TypeUpstream, e.Code == schema.CodeUpstreamProtocol:
+		refusal.Status, refusal.Type = http.StatusBadGateway, schema.TypeUpstream
+	default:
+		refusal.Status = http.StatusInternalServerError
+	}
+	if refusal.Type == "" {
+		refusal.Type = schema.TypeServer
+	}
+	return refusal
+}

@@ -1,0 +1,124 @@
+package sseserver
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/midstream-dev/midstream/broker/hub"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+const unstreamed = `{"model":"demo","input":"hi"}`
+
+// later posts in the background, since the answer comes only when the run has ended.
+func (s *site) later(t *testing.T, body string) chan *http.Response {
+	t.Helper()
+	req := s.request(t, http.MethodPost, "/v1/responses", body)
+	answer := make(chan *http.Response, 1)
+	go func() {
+		defer close(answer)
+		if resp, err := s.client.Do(req); err == nil {
+			answer <- resp
+		}
+	}()
+	t.Cleanup(func() {
+		if resp, ok := <-answer; ok {
+			resp.Body.Close()
+		}
+	})
+	return answer
+}
+
+// Without stream the answer is the whole response, once its run has ended; a follower that is cut meanwhile is replaced.
+func TestAwait_AnswersTheWholeResponse(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	answer := s.later(t, unstreamed)
+	r := s.work(t)
+	s.memory.append(r.ref, r.begin(), r.open(), r.say("Hello"))
+	s.memory.fail(r.ref, hub.ErrCut)
+	s.memory.fail(r.ref, nil)
+	s.memory.append(r.ref, r.close(), r.finish())
+	resp := <-answer
+	if resp == nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("answer %v", resp)
+	}
+	defer resp.Body.Close()
+	var got schema.Response
+	if err := json.Unmarshal(read(t, resp), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r.seq.State().Response(), &got); diff != "" {
+		t.Errorf("response (-want +got):\n%s", diff)
+	}
+}
+
+// A run that fails before it has anything to show answers with the status of the cause, and no retry is invited. One that
+// has something to show answers with the response.
+func TestAwait_FailureHasTheStatusOfItsCause(t *testing.T) {
+	t.Parallel()
+	list := schema.Event{Type: schema.ItemDone, Item: &schema.Item{
+		ID: "l", Type: schema.KindListTools, ServerLabel: "wiki", Error: []byte(`"unreachable"`)}}
+	for name, c := range map[string]struct {
+		items []schema.Event
+		why   schema.ResponseError
+		code  int
+		kind  string
+	}{
+		"tool list":  {[]schema.Event{list}, schema.ResponseError{Code: "x", Message: "m", Type: schema.TypeConnector}, 424, schema.TypeConnector},
+		"rate limit": {nil, schema.ResponseError{Code: schema.CodeRateLimit, Message: "m"}, 429, schema.TypeRateLimit},
+		"upstream":   {nil, schema.ResponseError{Code: "x", Message: "m", Type: schema.TypeUpstream}, 502, schema.TypeUpstream},
+		"protocol":   {nil, schema.ResponseError{Code: schema.CodeUpstreamProtocol, Message: "m"}, 502, schema.TypeUpstream},
+		"else":       {nil, schema.ResponseError{Code: schema.CodeServer, Message: "m"}, 500, schema.TypeServer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t)
+			answer := s.later(t, unstreamed)
+			r := s.work(t)
+			s.memory.append(r.ref, r.begin())
+			for _, e := range c.items {
+				s.memory.append(r.ref, r.push(e))
+			}
+			s.memory.append(r.ref, r.fail(&c.why))
+			resp := <-answer
+			body := mustRefuse(t, resp, c.code, c.why.Code)
+			if resp.Header.Get("X-Should-Retry") != "false" {
+				t.Errorf("headers invite a retry: %v", resp.Header)
+			}
+			if want := `"type":"` + c.kind + `"`; !contains(body, want) {
+				t.Errorf("body %s, want %s in it", body, want)
+			}
+		})
+	}
+	t.Run("after output", func(t *testing.T) {
+		t.Parallel()
+		s := serve(t)
+		answer := s.later(t, unstreamed)
+		r := s.work(t)
+		s.memory.append(r.ref, r.begin(), r.open(), r.say("Half a"), r.close(), r.fail(&schema.ResponseError{Code: schema.CodeServer}))
+		resp := <-answer
+		if body := string(read(t, resp)); resp.StatusCode != http.StatusOK || !contains(body, `"status":"failed"`) || !contains(body, "Half a") {
+			t.Errorf("status %d: %s", resp.StatusCode, body)
+		}
+	})
+}
+
+// A node that goes down sends a waiting creator to the response, which goes on, and invites no second run.
+func TestAwait_DrainNamesTheResponse(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	answer := s.later(t, unstreamed)
+	cmd := s.command(t)
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+	resp := <-answer
+	body := mustRefuse(t, resp, http.StatusServiceUnavailable, schema.CodeOverloaded)
+	if resp.Header.Get("X-Should-Retry") != "false" || !contains(body, cmd.Response) {
+		t.Errorf("headers %v, body %s", resp.Header, body)
+	}
+}

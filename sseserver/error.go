@@ -1,0 +1,181 @@
+package sseserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/midstream-dev/midstream/broker"
+	"github.com/midstream-dev/midstream/broker/hub"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// retryAfter is when, in seconds, a caller that was refused for lack of room is asked to come back.
+const retryAfter = 2
+
+// codeErased goes with 410 for a cursor into a response that was deleted.
+const codeErased = "erased"
+
+// statusGone is what the access log and the metrics show of a caller that left before its answer.
+const statusGone = 499
+
+// startedError is an error behind the commit point: the run may be under way, so the answer must not invite a retry.
+type startedError struct{ err error }
+
+func (e startedError) Error() string { return e.err.Error() }
+func (e startedError) Unwrap() error { return e.err }
+
+// causedError shows one thing to the caller, and another to the log.
+type causedError struct {
+	shown *schema.Error
+	cause error
+}
+
+func (e causedError) Error() string   { return e.cause.Error() }
+func (e causedError) Unwrap() []error { return []error{e.shown, e.cause} }
+
+// refuse is the one place where an error becomes an answer. A cause that the answer hides is logged here, once, and goes
+// no further. An answer that has begun cannot become another one: it is aborted.
+func (s *Server) refuse(err error, c echo.Context) {
+	if errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
+		c.Response().Status = statusGone
+		panic(http.ErrAbortHandler)
+	}
+	refusal, hidden := refusalOf(err)
+	if hidden {
+		s.log.Error("request failed", "request_id", idOf(c), "method", c.Request().Method, "route", c.Path(), "error", err)
+	}
+	if c.Response().Committed {
+		panic(http.ErrAbortHandler)
+	}
+	h := c.Response().Header()
+	if errors.As(err, new(startedError)) {
+		h.Set("X-Should-Retry", "false")
+	} else if refusal.Status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	if err := s.answer(c, refusal.Status, body(refusal, err)); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// beyondError refuses a cursor beyond the end, and says where the end is.
+type beyondError struct {
+	shown *schema.Error
+	last  int64
+}
+
+func (e beyondError) Error() string { return e.shown.Error() }
+func (e beyondError) Unwrap() error { return e.shown }
+
+// errorBody is the API's error object. All four keys are always there; last_sequence_number goes with a cursor beyond
+// the end.
+type errorBody struct {
+	Error struct {
+		Message string  `json:"message"`
+		Type    string  `json:"type"`
+		Param   *string `json:"param"`
+		Code    *string `json:"code"`
+		Last    *int64  `json:"last_sequence_number,omitzero"`
+	} `json:"error"`
+}
+
+func body(e *schema.Error, cause error) errorBody {
+	var b errorBody
+	b.Error.Message, b.Error.Type = e.Message, e.Type
+	if e.Param != "" {
+		b.Error.Param = &e.Param
+	}
+	if e.Code != "" {
+		b.Error.Code = &e.Code
+	}
+	if beyond := (beyondError{}); errors.As(cause, &beyond) {
+		b.Error.Last = &beyond.last
+	}
+	return b
+}
+
+// refusalOf says what an error looks like from outside, and whether that hides its cause.
+func refusalOf(err error) (refusal *schema.Error, hidden bool) {
+	var routed *echo.HTTPError
+	switch {
+	case errors.As(err, &refusal):
+		return refusal, errors.As(err, new(causedError))
+	case errors.Is(err, broker.ErrFull):
+		return unavailable("There is no room for new responses now. Those that run go on."), false
+	case errors.Is(err, errDraining):
+		return unavailable("This node is going down. Another one will answer."), false
+	case errors.As(err, &routed):
+		return routeError(routed), false
+	}
+	return &schema.Error{
+		Status: http.StatusInternalServerError, Type: schema.TypeServer, Code: schema.CodeServer,
+		Message: "The server had an error while processing your request.",
+	}, true
+}
+
+func unavailable(message string) *schema.Error {
+	return &schema.Error{
+		Status: http.StatusServiceUnavailable, Type: schema.TypeServer, Code: schema.CodeOverloaded, Message: message,
+	}
+}
+
+// routeError answers what the router found out by itself.
+func routeError(err *echo.HTTPError) *schema.Error {
+	e := &schema.Error{Status: err.Code, Type: schema.TypeInvalidRequest, Code: "unknown_url"}
+	switch err.Code {
+	case http.StatusNotFound:
+		e.Message = "Unknown request URL. The API is below /v1."
+	case http.StatusMethodNotAllowed:
+		e.Code, e.Message = "method_not_allowed", "Not allowed to use this method on this URL. The Allow header lists those that are."
+	default:
+		e.Code, e.Message = "invalid_request", http.StatusText(err.Code)+"."
+	}
+	return e
+}
+
+// quotable is how much of a caller's text an answer repeats.
+const quotable = 64
+
+// notFound is the one answer for ids that are malformed, unknown or somebody else's, byte for byte.
+func notFound(id string) *schema.Error {
+	return &schema.Error{
+		Status: http.StatusNotFound, Type: schema.TypeInvalidRequest, Code: schema.CodeNotFound,
+		Message: "Response with id '" + quote(id) + "' not found.",
+	}
+}
+
+// quote makes a caller's text safe to repeat: cut, and nothing but printable ASCII.
+func quote(s string) string {
+	if len(s) > quotable {
+		s = s[:quotable] + "…"
+	}
+	q := strconv.QuoteToASCII(s)
+	return strings.ReplaceAll(q[1:len(q)-1], "'", `\'`)
+}
+
+// lookupError answers what a response that cannot be read is to the caller. With a cursor the caller knew the response:
+// then it may hear what became of it.
+func lookupError(err error, ref schema.Ref, at cursor) error {
+	gone := &schema.Error{Status: http.StatusGone, Type: schema.TypeInvalidRequest, Param: at.kind}
+	var beyond *hub.CursorError
+	switch {
+	case errors.As(err, &beyond):
+		return beyondError{last: beyond.Last, shown: schema.Refuse(schema.CodeInvalidCursor, at.kind,
+			"The cursor is beyond the end: the last event so far is %d.", beyond.Last)}
+	case errors.Is(err, hub.ErrNotFound), !at.given() && (errors.Is(err, hub.ErrGone) || errors.Is(err, hub.ErrExpired)):
+		return notFound(ref.Response())
+	case errors.Is(err, hub.ErrGone):
+		gone.Code, gone.Message = codeErased, "The response was deleted."
+		return gone
+	case errors.Is(err, hub.ErrExpired):
+		gone.Code, gone.Message = schema.CodeExpired, "The events behind the cursor are no longer there."
+		return gone
+	}
+	return fmt.Errorf("read %s: %w", ref, err)
+}

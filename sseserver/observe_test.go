@@ -1,0 +1,135 @@
+package sseserver
+
+import (
+	"bufio"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// Metrics say what was served, to whom, and how it began.
+func TestObserve_Metrics(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	r := s.put(t, whole(t, storyID, "a", "b"))
+	served := 0
+	for _, query := range []string{"", "&starting_after=2"} {
+		served += len(read(t, s.get(t, storyStream+query)))
+	}
+	read(t, s.get(t, storyStream, "Last-Event-ID", "4"))
+	read(t, s.get(t, "/v1/nothing/at/all"))
+	m := s.metrics
+	events := 3*len(r.frames) - 3 - 5
+	if got := valueOf(t, m.events); got != float64(events) {
+		t.Errorf("%v events served, want %d", got, events)
+	}
+	if got := valueOf(t, m.bytes); got <= float64(served) {
+		t.Errorf("%v bytes served, want more than %d", got, served)
+	}
+	for _, kind := range []string{"start", "starting_after", "last_event_id"} {
+		if got := valueOf(t, m.resumes.WithLabelValues(kind)); got != 1 {
+			t.Errorf("%v resumes by %s, want 1", got, kind)
+		}
+	}
+	page := string(read(t, s.get(t, "/metrics")))
+	for _, line := range []string{
+		`midstream_http_requests_total{code="200",route="/v1/responses/:id"} 3`,
+		`midstream_http_requests_total{code="404",route="none"} 1`,
+		`midstream_first_event_seconds_count{kind="start"} 1`,
+		`midstream_subscribers 0`,
+	} {
+		if !contains(page, line+"\n") {
+			t.Errorf("no line %q in\n%s", line, page)
+		}
+	}
+}
+
+// The access log has one line for a request, and nothing of its query, headers or body.
+func TestObserve_AccessLog(t *testing.T) {
+	t.Parallel()
+	var log logBuffer
+	s := serve(t, func(c *Config) { c.Logger = log.logger() })
+	req := s.request(t, "POST", "/v1/responses?key=CANARY-1", `{"model":"demo","input":"CANARY-2"`, "Authorization", "Bearer CANARY-3", "X-Request-Id", "one")
+	mustRefuse(t, s.do(t, req), 400, schema.CodeInvalidJSON)
+	waitFor(t, "the line", func() bool { return log.count(`"request_id":"one"`) == 1 })
+	if text := log.String(); contains(text, "CANARY") || !contains(text, `"path":"/v1/responses","status":400`) {
+		t.Errorf("log:\n%s", text)
+	}
+}
+
+// A request is a span, the child of its caller's; the command carries it on to the worker.
+func TestObserve_Trace(t *testing.T) {
+	t.Parallel()
+	spans := tracetest.NewSpanRecorder()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
+	s := serve(t, func(c *Config) { c.Tracer = provider.Tracer("test") })
+	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	resp := s.post(t, streamed, "traceparent", "00-"+trace+"-00f067aa0ba902b7-01")
+	r := s.work(t)
+	s.memory.append(r.ref, r.begin(), r.open(), r.close(), r.finish())
+	read(t, resp)
+	waitFor(t, "the span", func() bool { return len(spans.Ended()) == 1 })
+	span := spans.Ended()[0]
+	want := "00-" + trace + "-" + span.SpanContext().SpanID().String() + "-01"
+	if span.Name() != "POST /v1/responses" {
+		t.Errorf("span %q", span.Name())
+	}
+	if cmd := r.ref.Response(); want == "" || cmd == "" {
+		t.Errorf("span %s of %s", want, cmd)
+	}
+}
+
+// Probes tell a process that lives from one that can work, and show no cause to the outside.
+func TestObserve_Probes(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	if body := string(read(t, s.get(t, "/readyz"))); body != `{"status":"ready"}` {
+		t.Errorf("readyz: %s", body)
+	}
+	s.memory.set(t, func(m *memory) { m.readyErr = errors.New("CANARY: no leader") })
+	if body := mustRefuse(t, s.get(t, "/readyz"), 503, schema.CodeOverloaded); contains(body, "CANARY") {
+		t.Errorf("the cause leaks: %s", body)
+	}
+	if body := string(read(t, s.get(t, "/healthz"))); body != `{"status":"ok"}` {
+		t.Errorf("healthz: %s", body)
+	}
+}
+
+// The models are listed as the API lists them; an id may have slashes.
+func TestModels(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *Config) {
+		c.Models = listOf(Model{ID: "demo", OwnedBy: "midstream"}, Model{ID: "org/name", Created: 7})
+	})
+	demo, other := `{"id":"demo","object":"model","created":0,"owned_by":"midstream"}`, `{"id":"org/name","object":"model","created":7,"owned_by":""}`
+	for path, want := range map[string]string{
+		"/v1/models":            `{"object":"list","data":[` + demo + `,` + other + `]}`,
+		"/v1/models/demo":       demo,
+		"/v1/models/org/name":   other,
+		"/v1/models/org%2Fname": other,
+	} {
+		if diff := cmp.Diff(want, string(read(t, s.get(t, path)))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+	}
+	if body := string(read(t, serve(t).get(t, "/v1/models"))); body != `{"object":"list","data":[]}` {
+		t.Errorf("no models: %s", body)
+	}
+}
+
+// The stream is open for the client before its first event is there.
+func TestStream_OpensAtOnce(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.memory.append(mustRef(t, storyID))
+	head := readHead(t, bufio.NewReader(s.dial(t, "GET "+storyStream+" HTTP/1.1\r\nHost: x\r\n\r\n")))
+	if !strings.HasPrefix(head, "HTTP/1.1 200") {
+		t.Errorf("head %q", head)
+	}
+}

@@ -1,0 +1,69 @@
+package sseserver
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/labstack/echo/v4"
+)
+
+// paceBytes is what a peer must take within one write timeout: with the default of 10 s, 3 KiB a second.
+const paceBytes = 32 << 10
+
+// pace writes an answer in pieces, each under a write deadline of its own: a large answer may take long, a peer that
+// does not read may not. It goes around echo's Flush, which drops errors.
+type pace struct {
+	w     http.ResponseWriter // echo's, which counts
+	rc    *http.ResponseController
+	limit time.Duration
+}
+
+func (s *Server) pace(c echo.Context) pace {
+	return pace{c.Response(), http.NewResponseController(c.Response().Writer), s.cfg.WriteTimeout}
+}
+
+func (p pace) Write(b []byte) (n int, err error) {
+	for len(b) > 0 && err == nil {
+		if err := p.arm(); err != nil {
+			return n, err
+		}
+		var took int
+		took, err = p.w.Write(b[:min(len(b), paceBytes)])
+		n, b = n+took, b[took:]
+	}
+	return n, err
+}
+
+func (p pace) flush() error { return p.rc.Flush() }
+
+// arm starts the clock of the next piece. A writer without deadlines, as tests have it, has no peer to wait for.
+func (p pace) arm() error {
+	if err := p.rc.SetWriteDeadline(time.Now().Add(p.limit)); !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// answer writes v as the whole answer.
+func (s *Server) answer(c echo.Context, status int, v any) error {
+	data, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
+	h.Set(echo.HeaderContentLength, strconv.Itoa(len(data)))
+	h.Set(echo.HeaderXContentTypeOptions, "nosniff")
+	p := s.pace(c)
+	if err := p.arm(); err != nil {
+		return err
+	}
+	c.Response().WriteHeader(status)
+	if _, err := p.Write(data); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package sseserver
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Server answers the API's requests. Its handler is safe for concurrent use; [Server.Serve] may be called once.
+type Server struct {
+	cfg         Config
+	log         *slog.Logger
+	echo        *echo.Echo
+	metrics     *metrics
+	subscribers *subscribers
+}
+
+// New returns a server of cfg. It panics if cfg.Broker or cfg.Follow is missing, or a metric is registered twice: both
+// are the program's own mistakes.
+func New(cfg Config) *Server {
+	if cfg.Broker == nil || cfg.Follow == nil {
+		panic("sseserver: internal error: no broker in the config")
+	}
+	cfg = cfg.withDefaults()
+	s := &Server{
+		cfg: cfg, log: cfg.Logger, echo: echo.New(),
+		metrics: newMetrics(cfg.Registry), subscribers: newSubscribers(),
+	}
+	s.echo.HideBanner, s.echo.HidePort = true, true
+	s.echo.Logger.SetOutput(io.Discard)
+	s.echo.HTTPErrorHandler = s.refuse
+	s.echo.Use(requestID, s.observe, recoverPanic, s.limitHeader, s.span)
+	s.route()
+	return s
+}
+
+// Handler returns the routes, for tests and for servers of other kinds. Bounds on connections and headers are those of
+// [Server.Serve] alone.
+func (s *Server) Handler() http.Handler { return s.echo }
+
+func (s *Server) route() {
+	s.echo.POST("/v1/responses", s.create)
+	s.echo.GET("/v1/responses/:id", s.retrieve)
+	s.echo.GET("/v1/models", s.models)
+	s.echo.GET("/v1/models/*", s.model)
+	s.echo.GET("/healthz", s.healthz)
+	s.echo.GET("/readyz", s.readyz)
+	s.echo.GET("/metrics", s.scrape())
+	for path, h := range s.cfg.Mount {
+		s.mount(path, h)
+	}
+}
+
+// mount serves h below path. What it serves may be a long stream too, so a drain cuts it like one.
+func (s *Server) mount(path string, h http.Handler) {
+	handler := func(c echo.Context) error {
+		ctx, leave, err := s.subscribers.enter(c.Request().Context())
+		if err != nil {
+			return err
+		}
+		defer leave()
+		r := c.Request().WithContext(ctx)
+		r.Body = http.MaxBytesReader(c.Response().Writer, r.Body, s.cfg.MaxBody)
+		h.ServeHTTP(c.Response(), r)
+		return nil
+	}
+	if base, ok := strings.CutSuffix(path, "/"); ok {
+		s.echo.Any(path+"*", handler)
+		path = base
+	}
+	if path != "" {
+		s.echo.Any(path, handler)
+	}
+}
