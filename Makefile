@@ -1,0 +1,63 @@
+# The two commands of the README are `make run` and `make test`. `make help` lists the others.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+
+LINT := go tool -modfile=tools/go.mod golangci-lint
+FUZZTIME ?= 20s
+BENCH ?= .
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9\/-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## Build and run the demo: no key, no configuration
+	@./midstream serve
+
+.PHONY: build
+build: ## Build ./midstream
+	CGO_ENABLED=0 go build -trimpath -o midstream .
+
+.PHONY: test
+test: ## Run all tests, with the race detector
+	go test -race ./...
+
+.PHONY: lint
+lint: ## Run the linter that tools/go.mod pins
+	GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint $(LINT) run ./...
+	go mod verify
+	go mod tidy -diff
+
+.PHONY: e2e
+e2e: ## Run the built binary against real clients, models, MCP servers and a browser
+	$(MAKE) -C e2e setup
+	go test -tags e2e -count=1 ./e2e/...
+
+.PHONY: check
+check: test lint e2e ## Everything that CI runs
+
+.PHONY: bench
+bench: ## Run the benchmarks: BENCH=name runs some
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+.PHONY: nightly
+nightly: ## What is too slow for CI: a real model, longer fuzzing
+	$(MAKE) -C e2e nightly
+	go test -tags 'e2e nightly' -count=1 -timeout 60m ./e2e/...
+	$(MAKE) fuzz FUZZTIME=5m
+
+.PHONY: generate
+generate: ## Write anew what is made from the code
+	go test . -run 'TestExample|TestReadme' -update

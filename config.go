@@ -1,0 +1,209 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// The roles of a node.
+const (
+	roleGateway  = "gateway"
+	roleProducer = "producer"
+)
+
+// The settings of Config.Demo.
+const (
+	demoAuto = "auto"
+	demoOn   = "on"
+)
+
+// Config is everything that an operator may say: one struct for flags, MIDSTREAM_* variables and the YAML file. The
+// flag --nats.log-age, the variable MIDSTREAM_NATS_LOG_AGE and the file's key nats.log_age are one setting; the flag
+// wins over the variable, and both over the file. Lists of objects are in the file alone. midstream.example.yaml is
+// made from the tags here.
+type Config struct {
+	Listen         string   `default:"127.0.0.1:8080" help:"Address of the API, host:port. Port 0 takes a free one."`
+	InsecureListen bool     `help:"Allow an address that is not loopback. There are no API keys yet, so whoever reaches the port may use every model and MCP server of this configuration."`
+	Roles          []string `default:"gateway,producer,audit" enum:"gateway,producer,audit" help:"What this node does: gateway answers HTTP, producer works on runs. audit is accepted and does nothing yet."`
+	Node           string   `help:"Name of this node in claims, logs and metrics. Default: the host name."`
+	Demo           string   `default:"auto" enum:"auto,on,off" help:"The scripted models demo and demo-slow, and the MCP server demo, which need no key. auto: if there is no upstream."`
+
+	NATS   NATSConfig   `embed:"" prefix:"nats."`
+	MCP    MCPConfig    `embed:"" prefix:"mcp."`
+	Limits LimitsConfig `embed:"" prefix:"limits."`
+	Log    LogConfig    `embed:"" prefix:"log."`
+
+	Upstreams []UpstreamConfig `kong:"-" help:"LLM endpoints, in order: the first whose models match is asked. None, with OPENAI_API_KEY in the environment: OpenAI, or OPENAI_BASE_URL."`
+}
+
+// NATSConfig says where the log is.
+type NATSConfig struct {
+	URL      string     `help:"Existing NATS servers, comma-separated. Empty: a server inside of this process."`
+	User     string     `help:"User name, for the existing server or for nats.listen."`
+	Password Secret     `help:"Password that goes with it."`
+	Creds    string     `help:"File of NATS credentials, instead of user and password."`
+	CA       string     `help:"File of PEM certificates that the server's must be signed by. Turns TLS on, as a tls:// URL does."`
+	Cert     string     `help:"File of this node's own PEM certificate, for servers that ask for one."`
+	Key      string     `help:"File of the certificate's PEM key."`
+	Monitor  []string   `help:"HTTP monitoring URLs of the existing servers, to read how often they call fsync."`
+	Data     string     `default:"./midstream-data" help:"Directory of the embedded server. One process at a time."`
+	Listen   string     `help:"Address on which other programs reach the embedded server. Needs user and password."`
+	Sync     SyncPolicy `default:"always" help:"When the embedded server calls fsync: always (before each acknowledgement), or an interval such as 1s, which is many times faster and may lose that much in a power cut."`
+
+	Partitions int    `help:"Partitions of the log, fixed by the first start. 0: 16 at first, then what is there."`
+	Replicas   int    `default:"1" help:"Copies of every stream, in a NATS cluster."`
+	SecretKey  Secret `help:"32 bytes in base64 (openssl rand -base64 32), the same on all nodes: seals the credentials that callers give for MCP servers. The embedded server makes its own."`
+}
+
+// MCPConfig says which MCP servers may be used.
+type MCPConfig struct {
+	AllowPrivate []netip.Prefix    `help:"Networks opened to server URLs that clients name; plain http and any port there too. None by default."`
+	ListTimeout  time.Duration     `default:"10s" help:"Time to list a server's tools."`
+	CallTimeout  time.Duration     `default:"60s" help:"Time for one tool call."`
+	Servers      []MCPServerConfig `kong:"-" help:"Servers that a request may name by server_label alone."`
+}
+
+// MCPServerConfig is a server of the operator's: a URL or a command.
+type MCPServerConfig struct {
+	Label           string            `yaml:"label"            help:"The server_label that requests name it by."`
+	URL             string            `yaml:"url"              help:"Endpoint of a streamable HTTP or SSE server. Trusted: it may be private."`
+	Command         []string          `yaml:"command"          help:"Or a program that speaks MCP on its standard input and output."`
+	Env             map[string]Secret `yaml:"env"              help:"Added to the command's environment, which has PATH, HOME, LANG and TMPDIR else."`
+	Authorization   Secret            `yaml:"authorization"    help:"Token for the URL, sent as a bearer token."`
+	Headers         map[string]Secret `yaml:"headers"          help:"Headers for the URL."`
+	IdempotentTools []string          `yaml:"idempotent_tools" help:"Tools that may be called a second time when a node died during the first. * for all."`
+}
+
+// UpstreamConfig is one LLM endpoint.
+type UpstreamConfig struct {
+	Name    string   `yaml:"name"     help:"Name in GET /v1/models and in logs."`
+	Dialect string   `yaml:"dialect"  help:"chat (any /v1/chat/completions), responses (any /v1/responses) or demo."`
+	BaseURL string   `yaml:"base_url" help:"Address up to and with the version."`
+	APIKey  Secret   `yaml:"api_key"  help:"Sent as a bearer token. Empty: none."`
+	Models  []string `yaml:"models"   help:"Model names it serves; * stands for any text. Default: all."`
+
+	MaxTokensName string `yaml:"max_tokens_name" help:"Dialect chat: max_completion_tokens (default), or max_tokens for servers that know only the older name."`
+	SendReasoning bool   `yaml:"send_reasoning"  help:"Dialect chat: give earlier reasoning back, as reasoning_content."`
+
+	FirstByte time.Duration `yaml:"first_byte" help:"Time to the first byte of an answer. Default 2m."`
+	Idle      time.Duration `yaml:"idle"       help:"Time between two bytes of an answer. Default 1m."`
+	Total     time.Duration `yaml:"total"      help:"Time for a whole answer. Default 1h."`
+}
+
+// LimitsConfig bounds what a node does.
+type LimitsConfig struct {
+	Runs      int           `default:"256" help:"Runs that this node works on at once. More wait in the queue."`
+	Turns     int           `default:"16"  help:"Model calls of one response; then it fails."`
+	RunTime   time.Duration `default:"1h"  help:"Time of one response, from the request to its end; then it fails."`
+	AckWait   time.Duration `default:"6s"  help:"After how much silence of a node its runs are given to another."`
+	Heartbeat time.Duration `default:"2s"  help:"How often a node says that it still works on a run."`
+
+	Body         Bytes         `default:"1MiB"  help:"Size of a request body."`
+	Connections  int           `default:"18000" help:"Open connections. Stay below the limit of open files (ulimit -n)."`
+	SSEHeartbeat time.Duration `default:"15s"   name:"sse-heartbeat" help:"After how much silence a stream is sent a comment."`
+	Drain        time.Duration `default:"15s"   help:"How long a stop waits for open requests."`
+
+	LogAge     time.Duration `help:"How long the hot log is kept. Default: run_time and an hour."`
+	LogBytes   Bytes         `default:"4GiB"   help:"Size of the hot log. At 70 % of it new responses get 503."`
+	QueueBytes Bytes         `default:"256MiB" help:"Size of the queue of runs."`
+	ArchiveAge time.Duration `default:"720h"   help:"How long finished responses are kept."`
+}
+
+// LogConfig says what is logged, to standard error.
+type LogConfig struct {
+	Level  string `default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+	Format string `default:"auto" enum:"auto,text,json"        help:"text, json, or auto: text on a terminal."`
+}
+
+// HasRole reports whether the node does that.
+func (c *Config) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
+
+// DemoOn reports whether the scripted models and the demo MCP server are there.
+func (c *Config) DemoOn() bool {
+	return c.Demo == demoOn || (c.Demo == demoAuto && len(c.Upstreams) == 0)
+}
+
+// LogAge is how long the hot log is kept: longer than the longest run, so that no run loses its beginning.
+func (c *Config) LogAge() time.Duration {
+	if c.Limits.LogAge != 0 {
+		return c.Limits.LogAge
+	}
+	return c.Limits.RunTime + time.Hour
+}
+
+// complete fills in what has its default from outside of the configuration.
+func (c *Config) complete() {
+	c.addOpenAI()
+	if c.Node == "" {
+		c.Node = hostName()
+	}
+}
+
+// check finds what no single setting shows. Its errors say what to do.
+func (c *Config) check() error {
+	return errors.Join(c.validateListen(), c.validateNATS(), c.validateDemo(), c.validateLimits(), c.validateServers())
+}
+
+func (c *Config) validateListen() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen %q: not host:port", c.Listen)
+	}
+	if c.InsecureListen || isLoopback(host) {
+		return nil
+	}
+	return fmt.Errorf("listen %s: there are no API keys yet, so whoever reaches this port may use every model and MCP "+
+		"server of this node; listen on 127.0.0.1 behind a proxy that authenticates, or set insecure_listen: true", c.Listen)
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && addr.IsLoopback())
+}
+
+func (c *Config) validateNATS() error {
+	n := &c.NATS
+	u, err := url.Parse(n.URL)
+	switch {
+	case err == nil && u.User != nil:
+		return errors.New("nats.url: put user and password in nats.user and nats.password, where no log shows them")
+	case (n.Cert == "") != (n.Key == ""):
+		return errors.New("nats.cert and nats.key go together")
+	case n.URL != "" && (n.Listen != "" || n.Sync != 0):
+		return errors.New("nats.listen and nats.sync are settings of the embedded server, but nats.url names another one")
+	case n.URL != "" && n.SecretKey == "":
+		return errors.New("nats.secret_key: nodes on an existing NATS need one, the same on all: openssl rand -base64 32")
+	}
+	return nil
+}
+
+func (c *Config) validateDemo() error {
+	switch {
+	case len(c.Upstreams) == 0 && !c.DemoOn():
+		return errors.New("demo is off and there is no upstream: nothing could answer a request")
+	case c.DemoOn() && !(c.HasRole(roleGateway) && c.HasRole(roleProducer)):
+		return errors.New("the demo needs both roles, gateway and producer: name an upstream, or set demo: off")
+	}
+	return nil
+}
+
+func (c *Config) validateLimits() error {
+	l := &c.Limits
+	switch {
+	case c.LogAge() <= l.RunTime:
+		return fmt.Errorf("limits.log_age %s: must be longer than limits.run_time %s, or a run could lose its beginning",
+			c.LogAge(), l.RunTime)
+	case min(l.RunTime, l.AckWait, l.Heartbeat, l.SSEHeartbeat, l.Drain, l.ArchiveAge) <= 0:
+		return errors.New("limits: a duration must be more than 0")
+	case min(l.Runs, l.Turns, l.Connections) <= 0 || min(l.Body, l.LogBytes, l.QueueBytes) <= 0:
+		return errors.New("limits: a number or size must be more than 0")
+	case l.Heartbeat >= l.AckWait:
+		return fmt.Errorf("limits.heartbeat %s: must be shorter than limits.ack_wait %s", l.Heartbeat, l.AckWait)
+	}
+	return nil
+}

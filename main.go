@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// The exit codes.
+const (
+	exitOK         = 0
+	exitError      = 1 // the command could not do what it was asked
+	exitUsage      = 2 // flags, variables or the configuration file are wrong
+	exitFailed     = 3 // tail: the response failed, or was cancelled
+	exitIncomplete = 4 // tail: the response is incomplete
+	exitSignal     = 130
+)
+
+// command is the command line.
+type command struct {
+	Serve   serveCommand   `cmd:"" help:"Run a node."`
+	Tail    tailCommand    `cmd:"" help:"Follow a response in the terminal."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// process is what a command has of its process, so that tests can give another.
+type process struct {
+	args           []string
+	stdout, stderr io.Writer
+}
+
+func main() {
+	os.Exit(run(context.Background(), process{os.Args[1:], os.Stdout, os.Stderr}))
+}
+
+// run parses the command line and does what it says until ctx or a first signal ends it. A second signal ends the
+// process at once.
+func run(ctx context.Context, p process) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)() // from here on, a signal does what it does to any process
+
+	exit := notExited
+	parser, err := kong.New(&command{}, kong.Name("midstream"),
+		kong.Description("An event-sourced stream broker for AI responses, on NATS JetStream."),
+		kong.DefaultEnvars("MIDSTREAM"), kong.Writers(p.stdout, p.stderr), kong.Exit(func(code int) { exit = code }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(p))
+	if err != nil {
+		panic("midstream: internal error: " + err.Error()) // only a wrong struct tag fails
+	}
+	chosen, err := parser.Parse(p.args)
+	if exit != notExited {
+		return exit // --help has said everything
+	}
+	if err == nil {
+		err = chosen.Run()
+	}
+	return p.report(err)
+}
+
+// notExited is no exit code.
+const notExited = -1
+
+// coded is an error with an exit code of its own. Without a cause there is nothing more to say.
+type coded struct {
+	code  int
+	cause error
+}
+
+func (e *coded) Error() string {
+	if e.cause == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.cause.Error()
+}
+
+func (e *coded) Unwrap() error { return e.cause }
+
+// report tells why a command ended, and with which code.
+func (p process) report(err error) int {
+	code := exitOK
+	var withCode *coded
+	var usage *kong.ParseError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &withCode):
+		code, err = withCode.code, withCode.cause
+	case errors.As(err, &usage):
+		code = exitUsage
+	default:
+		code = exitError
+	}
+	if err != nil {
+		fmt.Fprintln(p.stderr, "midstream:", err)
+	}
+	return code
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(p process) error {
+	_, err := fmt.Fprintln(p.stdout, "midstream", version())
+	if err != nil {
+		return fmt.Errorf("print version: %w", err)
+	}
+	return nil
+}
+
+// version is the module's, as the go command has stamped it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/midstream-dev/midstream/broker"
+	"github.com/midstream-dev/midstream/producers/mcp"
+	"github.com/midstream-dev/midstream/sseserver"
+)
+
+// broker says which NATS to use, and how.
+func (c *Config) broker() (broker.Config, error) {
+	key, err := base64.StdEncoding.DecodeString(c.NATS.SecretKey.Reveal())
+	if err != nil || (c.NATS.SecretKey != "" && len(key) != 32) {
+		return broker.Config{}, errors.New("nats.secret_key: not 32 bytes in base64: openssl rand -base64 32 makes them")
+	}
+	if c.NATS.SecretKey == "" {
+		key = nil
+	}
+	security, err := c.NATS.tls()
+	if err != nil {
+		return broker.Config{}, err
+	}
+	out := broker.Config{
+		URL: c.NATS.URL, User: c.NATS.User, Password: c.NATS.Password.Reveal(), Creds: c.NATS.Creds, TLS: security,
+		Monitor: c.NATS.Monitor, Partitions: c.NATS.Partitions, Replicas: c.NATS.Replicas, SecretKey: key,
+		LogAge: c.LogAge(), ArchiveAge: c.Limits.ArchiveAge,
+		LogBytes: int64(c.Limits.LogBytes), RunBytes: int64(c.Limits.QueueBytes),
+		AckWait: c.Limits.AckWait, Heartbeat: c.Limits.Heartbeat,
+	}
+	if c.NATS.URL == "" {
+		out.DataDir, out.Listen, out.SyncInterval = c.NATS.Data, c.NATS.Listen, time.Duration(c.NATS.Sync)
+	}
+	return out, nil
+}
+
+// tls returns nil if the operator names no certificate: a tls:// URL works without one.
+func (c *NATSConfig) tls() (*tls.Config, error) {
+	if c.CA == "" && c.Cert == "" {
+		return nil, nil
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read nats.ca: %w", err)
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read nats.ca %s: no PEM certificate in it", c.CA)
+		}
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read nats.cert and nats.key: %w", err)
+		}
+		out.Certificates = []tls.Certificate{pair}
+	}
+	return out, nil
+}
+
+func (c *Config) pool(log *slog.Logger) mcp.Config {
+	return mcp.Config{
+		AllowPrivate: c.MCP.AllowPrivate, Name: "midstream", Version: version(),
+		ListTimeout: c.MCP.ListTimeout, CallTimeout: c.MCP.CallTimeout, Logger: log,
+	}
+}
+
+func (c *Config) face() sseserver.Limits {
+	return sseserver.Limits{
+		MaxBody: int64(c.Limits.Body), MaxConns: c.Limits.Connections,
+		Heartbeat: c.Limits.SSEHeartbeat, DrainTimeout: c.Limits.Drain,
+	}
+}
