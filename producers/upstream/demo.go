@@ -105,10 +105,10 @@ func ended(ctx context.Context) error { return fmt.Errorf("model call: %w", cont
 // performance is one turn of the demo.
 type performance struct {
 	*scene
-	items  items
-	spoken int64 // deltas so far
-	pause  func() error
-	hang   func() error
+	items items
+	told  int64 // deltas so far
+	pause func() error
+	hang  func() error
 }
 
 func (p *performance) play(req *Request) (Outcome, error) {
@@ -149,7 +149,7 @@ func (p *performance) reason() error {
 
 // say streams one delta and waits.
 func (p *performance) say(kind, text string) error {
-	p.spoken++
+	p.told++
 	if err := p.items.say(kind, text); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (p *performance) makeCalls(req *Request, calls []demoCall) error {
 			return err
 		}
 		for piece := range pieces(dc.text, 0) {
-			p.spoken++
+			p.told++
 			if err := c.delta(piece); err != nil {
 				return err
 			}
@@ -218,7 +218,7 @@ func (p *performance) stop(req *Request, n int) (int, string) {
 }
 
 func (p *performance) usage() *schema.Usage {
-	return &schema.Usage{InputTokens: p.words, OutputTokens: p.spoken, TotalTokens: p.words + p.spoken}
+	return &schema.Usage{InputTokens: p.words, OutputTokens: p.told, TotalTokens: p.words + p.told}
 }
 
 // sampleFormat returns an answer that fits text.format, if that is a JSON schema.

@@ -140,11 +140,14 @@ func (s *scene) prose() string {
 	from := fnv.New32a()
 	from.Write([]byte(s.user))
 	tokens := s.number("tokens", 0, maxDemoTokens)
-	for n := 0; n < 2 || strings.Count(b.String(), " ") < tokens; n++ {
-		b.WriteString(rivers[(int(from.Sum32()>>1)+n)%len(rivers)] + " ")
+	words := strings.Count(b.String(), " ")
+	for n := 0; n < 2 || words < tokens; n++ {
+		river := rivers[(int(from.Sum32()>>1)+n)%len(rivers)] + " "
+		words += strings.Count(river, " ")
+		b.WriteString(river)
 	}
-	if words := strings.SplitAfter(b.String(), " "); tokens > 0 {
-		return strings.TrimSpace(strings.Join(words[:tokens], ""))
+	if tokens > 0 {
+		return strings.TrimSpace(strings.Join(strings.SplitAfter(b.String(), " ")[:tokens], ""))
 	}
 	return strings.TrimSpace(b.String())
 }

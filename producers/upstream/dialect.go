@@ -6,11 +6,45 @@ import "context"
 type served interface {
 	Upstream
 	config() *Config
-	models(context.Context) []string // those that match a pattern of the config's and are not named there
+	models(context.Context) []string // those that it lists and a pattern of the config's matches
 	close()
 }
 
 // dialects opens an upstream by the name of its dialect.
 var dialects = map[string]func(Config) (served, error){
-	"demo": openDemo,
+	"chat":      func(c Config) (served, error) { return openEndpoint(c, chat) },
+	"responses": func(c Config) (served, error) { return openEndpoint(c, responses) },
+	"demo":      openDemo,
+}
+
+// dialect is a wire language over HTTP.
+type dialect struct {
+	path     string // of a model call, below the base URL
+	maxEvent int    // default of Config.MaxEventBytes, unless 0
+
+	// encode makes the body of a model call. A request that cannot be said in the dialect is a *schema.Error.
+	encode func(*Config, *Request) (any, error)
+	// relent takes out of a body what the upstream has refused, if the call can do without it.
+	relent func(body any, refusal *refusal) bool
+	// decode begins to read an answer.
+	decode func(*answer) decoder
+}
+
+// decoder reads one answer, event by event.
+type decoder interface {
+	// event takes the data of one event; done says that nothing that follows matters. An answer that comes as one JSON
+	// document instead of a stream is a stream of one event.
+	event(data []byte) (done bool, err error)
+	// ended reports whether the upstream has said all that the call needs, so that a lost connection does not matter.
+	ended() bool
+	// end finishes the items, and says what the call came to. It is called once, and only if the answer has ended.
+	end() (Outcome, error)
+}
+
+// answer is what a decoder works on.
+type answer struct {
+	req    *Request
+	items  items
+	name   string              // of the upstream
+	redact func(string) string // takes out of an upstream's words what must not be passed on
 }

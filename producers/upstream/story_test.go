@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -56,10 +57,11 @@ func tell(t *testing.T, file string, arc *txtar.Archive) {
 			s.take(f.Name, f.Data)
 		}
 	}
-	got := append(inputs, s.run()...)
-	if !strings.Contains(string(txtar.Format(arc)), secret) && strings.Contains(string(txtar.Format(&txtar.Archive{Files: got})), secret) {
-		t.Error("the API key leaked")
+	given := s.run()
+	if leak := string(txtar.Format(&txtar.Archive{Files: given})) + s.log.String(); strings.Contains(leak, secret) {
+		t.Errorf("the API key leaked:\n%s", leak)
 	}
+	got := append(inputs, given...)
 	if *update {
 		arc.Files = got
 		if err := os.WriteFile(file, txtar.Format(arc), 0o644); err != nil {
@@ -82,6 +84,7 @@ type story struct {
 	answer  []byte
 	refusal []byte // answer to the first request, with status 400
 	sent    bytes.Buffer
+	log     bytes.Buffer
 }
 
 func (s *story) take(name string, data []byte) {
@@ -162,6 +165,7 @@ func (s *story) run() []txtar.File {
 	defer server.Close()
 	s.cfg.Name, s.cfg.Dialect, s.cfg.BaseURL, s.cfg.APIKey = "story", s.dialect, server.URL+"/v1", secret
 	s.cfg.Pause = noPause
+	s.cfg.Logger = slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if s.req.Create == nil {
 		s.readRequest([]byte(`{"model":"m","input":"Hello"}`))
 	}
@@ -180,7 +184,7 @@ func (s *story) run() []txtar.File {
 		events.WriteString(line(s.t, &e))
 		return nil
 	})
-	files := []txtar.File{{Name: "events", Data: []byte(events.String())}, {Name: "outcome", Data: []byte(ending(s.t, outcome, err))}}
+	files := []txtar.File{{Name: "events", Data: []byte(events.String())}, {Name: "outcome", Data: []byte(s.ending(outcome, err))}}
 	if s.sent.Len() > 0 {
 		files = append([]txtar.File{{Name: "sent", Data: s.sent.Bytes()}}, files...)
 	}
@@ -200,12 +204,12 @@ func line(t *testing.T, e *schema.Event) string {
 	return strings.Replace(string(raw), `"sequence_number":0,`, "", 1) + "\n"
 }
 
-func ending(t *testing.T, outcome Outcome, err error) string {
-	t.Helper()
+func (s *story) ending(outcome Outcome, err error) string {
+	s.cfg.Logger.Error("turn ended", "error", err)
 	if err == nil {
 		raw, err := json.Marshal(outcome)
 		if err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
 		return string(raw) + "\n"
 	}

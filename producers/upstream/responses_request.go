@@ -1,0 +1,92 @@
+package upstream
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// responsesRequest is the body of a responses call: the request as accepted, with the context of this turn in it.
+type responsesRequest struct {
+	schema.CreateRequest
+
+	asked bool // encrypted reasoning was asked for on our own account
+}
+
+// includeReasoning makes an upstream that stores nothing give its reasoning to us, sealed, so that the next turn can go
+// on from it.
+const includeReasoning = "reasoning.encrypted_content"
+
+// encodeResponses forwards the parameters. State is never the upstream's: it stores nothing, and gets the whole context
+// with item ids taken off, since ids of our own, or of another upstream, mean nothing to it.
+func encodeResponses(r *Request) (*responsesRequest, error) {
+	input, err := responsesInput(r.Input)
+	if err != nil {
+		return nil, err
+	}
+	body := &responsesRequest{CreateRequest: *r.Create}
+	yes, no := true, false
+	body.Input, body.Stream, body.Store = input, &yes, &no
+	body.Background, body.PreviousResponseID, body.Conversation, body.Metadata = nil, nil, nil, nil
+	body.Tools, body.ToolChoice = r.Tools, r.toolChoice()
+	if len(r.Tools) == 0 {
+		body.Tools, body.ParallelToolCalls = nil, nil
+	}
+	body.Include = slices.Clone(r.Create.Include)
+	if reasons(r.Create) && !slices.Contains(body.Include, includeReasoning) {
+		body.Include = append(body.Include, includeReasoning)
+		body.asked = true
+	}
+	return body, nil
+}
+
+// reasons reports whether the request asks for reasoning.
+func reasons(c *schema.CreateRequest) bool {
+	return c.Reasoning.Kind() == '{' && string(member(c.Reasoning, "effort")) != `"none"`
+}
+
+// relentResponses goes without encrypted reasoning if that is what the upstream has refused.
+func relentResponses(body any, r *refusal) bool {
+	b, ok := body.(*responsesRequest)
+	blamed := strings.HasPrefix(r.param, "include") || strings.Contains(r.message, "encrypted") || strings.Contains(r.message, "include")
+	if !ok || !b.asked || !blamed {
+		return false
+	}
+	b.asked = false
+	if b.Include = b.Include[:len(b.Include)-1]; len(b.Include) == 0 {
+		b.Include = nil
+	}
+	return true
+}
+
+func responsesInput(items []schema.Item) ([]schema.Item, error) {
+	input := make([]schema.Item, 0, len(items))
+	for i := range items {
+		it := items[i]
+		switch it.Type {
+		case schema.KindItemReference:
+			return nil, schema.Refuse(schema.CodeInvalidValue, fmt.Sprintf("input[%d]", i), "a reference to an item that is not there")
+		case schema.KindListTools, schema.KindApprovalRequest, schema.KindApproval:
+			continue // the caller has made tools and calls of them
+		case schema.KindReasoning:
+			if it.EncryptedContent == nil && len(it.Content) == 0 {
+				continue // a summary without its reasoning is refused by an upstream that has not stored it
+			}
+			it.Status = ""
+		}
+		it.ID = ""
+		it.Content = withoutLogprobs(it.Content)
+		input = append(input, it)
+	}
+	return input, nil
+}
+
+func withoutLogprobs(content schema.Content) schema.Content {
+	content = slices.Clone(content)
+	for i := range content {
+		content[i].Logprobs = nil
+	}
+	return content
+}
