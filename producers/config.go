@@ -1,0 +1,103 @@
+package producers
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/midstream-dev/midstream/broker"
+	"github.com/midstream-dev/midstream/producers/mcp"
+	"github.com/midstream-dev/midstream/producers/upstream"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// The defaults of a Config, and the bounds that no configuration moves.
+const (
+	DefaultSlots       = 256
+	DefaultMaxTurns    = 16
+	DefaultMaxAttempts = 5
+	DefaultMaxRun      = time.Hour
+
+	// maxParallelCalls bounds the tool calls of one run that are under way at once.
+	maxParallelCalls = 16
+	// sealPatience bounds how long a finished run tries to be sealed before it is left to another attempt.
+	sealPatience = 30 * time.Second
+)
+
+// Queue gives out the commands of runs, and their logs. [broker.Broker] is one.
+type Queue interface {
+	// Claim returns the next command. It blocks until there is one or ctx ends, and takes none in advance.
+	Claim(ctx context.Context) (*broker.Job, error)
+	// Begin writes the request record unless it is there already.
+	Begin(ctx context.Context, rec schema.Record, ref schema.Ref) error
+	// Read returns the whole log.
+	Read(ctx context.Context, ref schema.Ref) (*broker.History, error)
+	// Writer appends to a log that was read, as one attempt.
+	Writer(h *broker.History, attempt int, nonce string) *broker.Writer
+}
+
+// Models finds the upstream that serves a model. [upstream.Router] is one.
+type Models interface {
+	Route(model string) (upstream.Upstream, error)
+}
+
+// Tools reaches MCP servers. [mcp.Pool] is one. Both methods are safe for concurrent use and end with ctx.
+type Tools interface {
+	ListTools(ctx context.Context, tenant string, s mcp.Server) ([]mcp.Tool, error)
+	CallTool(ctx context.Context, tenant string, s mcp.Server, name string, args jsontext.Value) (mcp.Result, error)
+}
+
+// Config is what a Node needs. Queue, Models and Tools must be set; zero values of the rest are the defaults.
+type Config struct {
+	Name   string // of this node, in claim records
+	Queue  Queue
+	Models Models
+	Tools  Tools
+	// Servers are the operator's MCP servers by label: a request may name them by label alone.
+	Servers map[string]mcp.Server
+	// Idempotent reports whether the operator allows a tool to be called again when the outcome of a call is unknown;
+	// nil allows none. What a server itself says of its tools is not trusted.
+	Idempotent func(label, tool string) bool
+
+	Slots       int           // runs at once
+	MaxTurns    int           // model calls of one run
+	MaxAttempts int           // attempts in a row that got nowhere
+	MaxRun      time.Duration // from the request to the terminal event
+
+	Now     func() time.Time
+	Logger  *slog.Logger
+	Tracer  trace.Tracer
+	Metrics prometheus.Registerer
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Slots, DefaultSlots)
+	setDefault(&c.MaxTurns, DefaultMaxTurns)
+	setDefault(&c.MaxAttempts, DefaultMaxAttempts)
+	setDefault(&c.MaxRun, DefaultMaxRun)
+	if c.Idempotent == nil {
+		c.Idempotent = func(string, string) bool { return false }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Tracer == nil {
+		c.Tracer = noop.NewTracerProvider().Tracer("")
+	}
+	return c
+}
+
+func setDefault[T comparable](v *T, or T) {
+	var zero T
+	if *v == zero {
+		*v = or
+	}
+}

@@ -1,0 +1,27 @@
+// Package producers turns a claimed run into events: it lists MCP tools, calls the model, runs the tools that the model
+// asks for, and appends what happened to the log, until the response has its one terminal event.
+//
+// Its nouns:
+//
+//	Node  takes commands from the queue, as many as it has free slots, and works each as a run
+//	run   one attempt at one response: the log behind a fence, the sequencer, and the steps
+//	step  what to do next; [next] decides it from what has happened, and from nothing else
+//	turn  one model call within a run
+//	offer an MCP tool as the model sees it: a function named label__tool
+//
+// A run goes round one loop: next decides, the step is done, what happened is appended.
+//
+//	claim ─▶ list tools ─▶ call model ─▶ call tools ─┐
+//	              │             ▲  │                 │
+//	              ▼             └──┼─────────────────┘
+//	            fail ◀─────────────┴─▶ finish ─▶ seal ─▶ ack
+//
+// # Guarantees
+//
+// response.created and response.in_progress are in the log before any MCP server or model is contacted. A tool call is
+// in the log before it is made, and its result as soon as it is there. After a takeover, a call whose outcome is not
+// known is made again only where the operator's configuration calls the tool idempotent. The command is acked only when
+// the terminal event is in the log and sealed; whatever ends a run before that leaves the command to another attempt.
+//
+// A Node is safe for concurrent use; a run belongs to one goroutine.
+package producers

@@ -1,0 +1,44 @@
+package producers
+
+import "github.com/midstream-dev/midstream/schema"
+
+// step is what a run does next.
+type step int
+
+const (
+	listTools step = iota
+	callModel
+	callTools
+	finish
+	fail
+)
+
+func (s step) String() string {
+	return [...]string{"list tools", "call model", "call tools", "finish", "fail"}[s]
+}
+
+// progress is what has happened in a run, as far as it bears on what to do next.
+type progress struct {
+	unlisted int                   // MCP entries whose tools have not been asked for
+	pending  int                   // tool calls that were announced and have no result
+	answered bool                  // the last model call ended without a tool call of ours
+	turns    int                   // model calls that ended in tool calls of ours
+	cause    *schema.ResponseError // why the run cannot go on
+}
+
+// next decides what a run does. It is pure: the same progress gives the same step, on whatever node and attempt.
+func next(p progress, maxTurns int) (step, *schema.ResponseError) {
+	switch {
+	case p.cause != nil:
+		return fail, p.cause
+	case p.unlisted > 0:
+		return listTools, nil
+	case p.pending > 0:
+		return callTools, nil
+	case p.answered:
+		return finish, nil
+	case p.turns >= maxTurns:
+		return fail, tooManyTurns(maxTurns)
+	}
+	return callModel, nil
+}

@@ -1,0 +1,111 @@
+package producers
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// offer is an MCP tool as the model sees it.
+type offer struct {
+	label, name string
+}
+
+// offers maps the names that the model is shown to the tools behind them.
+type offers map[string]offer
+
+// maxToolName is what OpenAI-compatible models take as a function name; hashSuffix is what of it tells long names apart.
+const (
+	maxToolName = 64
+	hashSuffix  = 8
+)
+
+// listed is a tool as an mcp_list_tools item shows it.
+type listed struct {
+	Name        string         `json:"name"`
+	Description string         `json:"description,omitzero"`
+	InputSchema jsontext.Value `json:"input_schema"`
+	Annotations jsontext.Value `json:"annotations,omitzero"`
+}
+
+// modelName returns label__tool in the letters that models accept. Two servers with a tool of the same name stay apart,
+// and a name that had to be changed is told apart by a hash of the original.
+func modelName(label, tool string) string {
+	full := label + "__" + tool
+	name := strings.Map(func(r rune) rune {
+		if r < 0x80 && schema.ValidToken(string(r)) {
+			return r
+		}
+		return '_'
+	}, full)
+	if name == full && len(name) <= maxToolName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(full))
+	if limit := maxToolName - hashSuffix - 1; len(name) > limit {
+		name = name[:limit]
+	}
+	return name + "_" + hex.EncodeToString(sum[:hashSuffix/2])
+}
+
+// offerTools returns what the model is shown of the tools that were listed, and what each name means.
+func offerTools(items []schema.Item) ([]schema.Tool, offers, error) {
+	var tools []schema.Tool
+	names := offers{}
+	for i := range items {
+		if items[i].Type != schema.KindListTools {
+			continue
+		}
+		label := items[i].ServerLabel
+		for _, raw := range items[i].Tools {
+			var t listed
+			if err := json.Unmarshal(raw, &t); err != nil {
+				return nil, nil, fmt.Errorf("read tool list of %s: %w", label, err)
+			}
+			name := modelName(label, t.Name)
+			names[name] = offer{label, t.Name}
+			tools = append(tools, function(name, &t))
+		}
+	}
+	return tools, names, nil
+}
+
+func function(name string, t *listed) schema.Tool {
+	f := schema.Tool{Type: schema.ToolFunction, Name: name, Parameters: parameters(t.InputSchema), Strict: jsontext.Value("false")}
+	if t.Description != "" {
+		// A string always encodes.
+		f.Description, _ = json.Marshal(t.Description, jsontext.AllowInvalidUTF8(true))
+	}
+	return f
+}
+
+// parameters returns a tool's schema with the two members without which upstreams refuse it. The list item keeps the
+// server's own.
+func parameters(raw jsontext.Value) jsontext.Value {
+	var members map[string]jsontext.Value
+	if json.Unmarshal(raw, &members) != nil || members == nil {
+		members = map[string]jsontext.Value{}
+	}
+	_, typed := members["type"]
+	_, propertied := members["properties"]
+	if typed && propertied {
+		return raw
+	}
+	if !typed {
+		members["type"] = jsontext.Value(`"object"`)
+	}
+	if !propertied {
+		members["properties"] = jsontext.Value(`{}`)
+	}
+	out, err := json.Marshal(members, json.Deterministic(true))
+	if err != nil {
+		return jsontext.Value(`{"type":"object","properties":{}}`)
+	}
+	return out
+}

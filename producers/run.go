@@ -1,0 +1,224 @@
+package producers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/midstream-dev/midstream/broker"
+	"github.com/midstream-dev/midstream/producers/mcp"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// run is one attempt at one response. It belongs to one goroutine.
+type run struct {
+	node     *Node
+	ref      schema.Ref
+	req      *schema.CreateRequest
+	secrets  map[string]schema.Secret
+	fold     *schema.Run
+	seq      *schema.Sequencer
+	log      *broker.Writer
+	trace    string
+	deadline time.Time
+	idle     int // attempts before this one that got nowhere
+
+	pending    []*call
+	answered   bool
+	incomplete string // why the model's answer is not whole
+	turns      int
+	usage      *schema.Usage
+	tier       string
+	cause      *schema.ResponseError
+	weight     int // what the terminal event will weigh, in bytes
+}
+
+var (
+	errRunExpired = errors.New("run reached its limit of time")
+	errOutputFull = errors.New("output reached the size of one message")
+)
+
+// guarded drives the run until its terminal event is durable, and ends as soon as another attempt owns the log.
+func (r *run) guarded(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-r.log.Fenced():
+			cancel(r.log.Err())
+		case <-ctx.Done():
+		}
+	}()
+	defer func() { cancel(nil); <-watched }()
+	if err := r.drive(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	return nil
+}
+
+// drive claims the log, then does one step after the other. An error of a step ends the response as failed; an error of
+// the log, or of ctx, ends the attempt and leaves the response to the next one.
+func (r *run) drive(ctx context.Context) error {
+	ctx, span := r.root(ctx)
+	defer span.End()
+	if err := r.claim(ctx); err != nil {
+		return err
+	}
+	if err := r.takeOver(ctx); err != nil {
+		return err
+	}
+	steps, cancel := context.WithDeadlineCause(ctx, r.deadline, errRunExpired)
+	defer cancel()
+	for {
+		step, cause := next(r.progress(), r.node.MaxTurns)
+		switch step {
+		case finish:
+			return r.finish(ctx)
+		case fail:
+			return r.fail(ctx, cause)
+		}
+		err := r.do(steps, step)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil || r.log.Err() != nil {
+			return err
+		}
+		r.node.Logger.Warn("step failed", "run", r.ref.Response(), "step", step.String(), "error", err)
+		r.settleError(err, context.Cause(steps))
+	}
+}
+
+func (r *run) do(ctx context.Context, s step) error {
+	switch s {
+	case listTools:
+		return r.listTools(ctx)
+	case callTools:
+		return r.callTools(ctx)
+	}
+	return r.callModel(ctx)
+}
+
+// settleError decides what an error of a step means for the response.
+func (r *run) settleError(err, stopped error) {
+	switch {
+	case errors.Is(err, errOutputFull):
+		r.answered, r.pending, r.incomplete = true, nil, "max_output_tokens"
+	case errors.Is(stopped, errRunExpired):
+		r.cause = &schema.ResponseError{Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows."}
+	case r.cause == nil:
+		r.cause = failure(err)
+	}
+}
+
+func (r *run) progress() progress {
+	return progress{
+		unlisted: len(r.unlisted()), pending: len(r.pending), answered: r.answered, turns: r.turns, cause: r.cause,
+	}
+}
+
+// claim makes this attempt the owner: from its commit on, every append of an earlier attempt fails.
+func (r *run) claim(ctx context.Context) error {
+	body, err := json.Marshal(schema.Claim{Node: r.node.Name})
+	if err != nil {
+		return fmt.Errorf("write claim: %w", err)
+	}
+	var events []schema.Event
+	if !r.seq.State().Running() {
+		if events, err = r.seq.Push(fromGateway, schema.Event{Type: schema.InProgress}); err != nil {
+			return err
+		}
+	}
+	return r.log.Commit(ctx, schema.RecordClaim, body, events...)
+}
+
+// fromGateway is the producer of the response's own lifecycle.
+const fromGateway = "gateway"
+
+// push hands an event to the sequencer, and appends what may go out.
+func (r *run) push(ctx context.Context, producer string, e schema.Event) error {
+	out, err := r.seq.Push(producer, e)
+	if appended := r.append(ctx, out); appended != nil {
+		return appended
+	}
+	return err
+}
+
+// append adds events to the log. What the terminal event will have to repeat is counted: the run must end before that
+// cannot fit into one message.
+func (r *run) append(ctx context.Context, events []schema.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	for i := range events {
+		r.weigh(&events[i])
+	}
+	if err := r.log.Append(ctx, events...); err != nil {
+		return err
+	}
+	if r.weight > schema.MaxOutput {
+		return errOutputFull
+	}
+	return nil
+}
+
+// jsonOverhead is what a delta can grow by in JSON: a control character becomes six bytes.
+const jsonOverhead = 6
+
+func (r *run) weigh(e *schema.Event) {
+	switch {
+	case e.Delta != nil:
+		for _, c := range []byte(*e.Delta) {
+			if r.weight++; c < ' ' || c == '"' || c == '\\' {
+				r.weight += jsonOverhead - 1
+			}
+		}
+	case e.Type == schema.ItemDone && e.Item != nil:
+		r.weight += len(e.Item.Output) + len(e.Item.Error) + len(e.Item.Rest)
+		for _, t := range e.Item.Tools {
+			r.weight += len(t)
+		}
+	}
+}
+
+// server returns how to reach the server of an MCP entry: one of the operator's, named by label alone, or the one whose
+// URL the request gives. The request's credentials go to its own server, the operator's to the operator's.
+func (r *run) server(t schema.Tool) (mcp.Server, error) {
+	secret := r.secrets[t.ServerLabel]
+	if t.ServerURL == "" {
+		s, ok := r.node.Servers[t.ServerLabel]
+		if !ok {
+			return mcp.Server{}, &mcp.Error{Kind: httpError, Code: 404, Message: "no MCP server of that label is configured here"}
+		}
+		if s.Authorization == "" {
+			s.Authorization = secret.Authorization
+		}
+		return s, nil
+	}
+	return mcp.Server{
+		Label: t.ServerLabel, URL: t.ServerURL, Authorization: secret.Authorization, Headers: secret.Headers,
+		Trusted: r.node.trusts(t.ServerURL),
+	}, nil
+}
+
+// trusts reports whether a URL has the exact origin of one of the operator's servers.
+func (n *Node) trusts(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.User != nil {
+		return false
+	}
+	for _, s := range n.Servers {
+		if own, err := url.Parse(s.URL); err == nil && s.URL != "" && own.Scheme == u.Scheme && own.Host == u.Host {
+			return true
+		}
+	}
+	return false
+}

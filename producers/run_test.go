@@ -1,0 +1,266 @@
+package producers
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/midstream-dev/midstream/producers/mcp"
+	"github.com/midstream-dev/midstream/producers/upstream"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// A model's text becomes the canonical sequence of one message, and usage is the model's own.
+func TestRun_StreamsText(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{says("Hello", " world")}
+	resp, records := s.run(`{"model":"m","input":"hi"}`)
+	want := []string{
+		"created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "output_text.delta",
+		"output_text.done", "content_part.done", "output_item.done", "completed",
+	}
+	if diff := cmp.Diff(want, types(records)); diff != "" {
+		t.Error(diff)
+	}
+	if resp.Status != schema.StatusCompleted || resp.Output[0].Text() != "Hello world" || resp.Usage.TotalTokens != 5 {
+		t.Errorf("response: %+v", resp)
+	}
+}
+
+// One MCP server and one call make the canonical example of the API: list, call, answer.
+func TestRun_CallsOneTool(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{plays(functionCall(0, "wiki__echo", `{"a":`, `1}`)), says("done")}
+	resp, records := s.run(with("wiki"))
+	want := []string{
+		"created", "in_progress",
+		"output_item.added", "mcp_list_tools.in_progress", "mcp_list_tools.completed", "output_item.done",
+		"output_item.added", "mcp_call.in_progress", "mcp_call_arguments.delta", "mcp_call_arguments.delta",
+		"mcp_call_arguments.done", "mcp_call.completed", "output_item.done",
+		"output_item.added", "content_part.added", "output_text.delta", "output_text.done", "content_part.done",
+		"output_item.done", "completed",
+	}
+	if diff := cmp.Diff(want, types(records)); diff != "" {
+		t.Error(diff)
+	}
+	call := resp.Output[1]
+	if string(call.Output) != `"echo of {\"a\":1}"` || call.Name != "echo" || call.ServerLabel != "wiki" {
+		t.Errorf("call: %+v", call)
+	}
+	if got := s.model.asked[1].Input; len(got) != 3 || got[1].Name != "wiki__echo" || got[2].CallID != got[1].CallID {
+		t.Errorf("second turn's input: %+v", got)
+	}
+	if resp.Usage.TotalTokens != 10 {
+		t.Errorf("usage of two turns: %+v", resp.Usage)
+	}
+}
+
+// response.created and response.in_progress are in the log before any MCP server or model is contacted.
+func TestRun_BeginsBeforeItContactsAnybody(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	s.tools.list = func(ctx context.Context, _ mcp.Server) ([]mcp.Tool, error) {
+		close(asked)
+		<-release
+		return tools(), nil
+	}
+	s.model.turns = []turnFunc{says("ok")}
+	defer s.node(t.Context())()
+	ref := s.create(with("slow"))
+	<-asked
+	h, err := s.broker.Read(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := types(h.Records); len(got) < 2 || got[0] != "created" || got[1] != "in_progress" {
+		t.Errorf("log when the server is contacted: %v", got)
+	}
+	close(release)
+	s.records(ref)
+}
+
+// All servers are asked at once, and their items stand in the order of the request whoever answers first.
+func TestRun_ListsServersInParallel(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var all sync.WaitGroup
+	all.Add(3)
+	last := make(chan struct{})
+	s.tools.list = func(ctx context.Context, srv mcp.Server) ([]mcp.Tool, error) {
+		all.Done()
+		all.Wait() // nobody answers before everybody is asked
+		if srv.Label == "c" {
+			close(last)
+		} else {
+			<-last
+		}
+		return tools(), nil
+	}
+	s.model.turns = []turnFunc{says("ok")}
+	resp, _ := s.run(with("a", "b", "c"))
+	for i, label := range []string{"a", "b", "c"} {
+		if resp.Output[i].ServerLabel != label {
+			t.Errorf("output %d is the list of %q", i, resp.Output[i].ServerLabel)
+		}
+	}
+	if n := len(s.model.asked[0].Tools); n != 6 {
+		t.Errorf("%d tools offered", n)
+	}
+}
+
+// A server whose tools cannot be listed fails the response with the API's own error.
+func TestRun_FailsWithAnUnreachableServer(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.tools.list = func(context.Context, mcp.Server) ([]mcp.Tool, error) {
+		return nil, &mcp.Error{Kind: mcp.KindHTTP, Code: 401, Message: "unauthorized"}
+	}
+	resp, records := s.run(with("locked"))
+	if got := types(records); !cmp.Equal(got[3:], []string{"mcp_list_tools.in_progress", "mcp_list_tools.failed", "output_item.done", "failed"}) {
+		t.Errorf("events: %v", got)
+	}
+	want := "Error retrieving tool list from MCP server: 'locked'. Http status code: 401 (Unauthorized)"
+	if resp.Error == nil || resp.Error.Message != want || resp.Error.Type != schema.TypeConnector {
+		t.Errorf("error: %+v", resp.Error)
+	}
+}
+
+// Parallel calls run at once; the second's result is in the log before its frames can be, and both come out in order.
+func TestRun_CallsToolsInParallel(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	second := make(chan struct{})
+	s.tools.onCall = func(_ context.Context, _ mcp.Server, _, args string) (mcp.Result, error) {
+		if args == `{"n":1}` {
+			<-second
+		} else {
+			defer close(second)
+		}
+		return mcp.Result{Output: "result of " + args}, nil
+	}
+	s.model.turns = []turnFunc{
+		plays(functionCall(0, "x__echo", `{"n":1}`), functionCall(1, "x__echo", `{"n":`, `2}`), message(2, "and", " text")), says("done"),
+	}
+	resp, records := s.run(with("x"))
+	for i, want := range []string{`"result of {\"n\":1}"`, `"result of {\"n\":2}"`} {
+		if got := string(resp.Output[i+1].Output); got != want {
+			t.Errorf("output %d: %s", i+1, got)
+		}
+	}
+	if got := resp.Output[3].Text(); got != "and text" {
+		t.Errorf("text behind the calls: %q", got)
+	}
+	if n := strings.Count(strings.Join(kindNames(records), " "), "intent"); n != 1 {
+		t.Errorf("%d intents in %v", n, kinds(records))
+	}
+}
+
+func kindNames(records []schema.Record) []string {
+	var out []string
+	for _, k := range kinds(records) {
+		out = append(out, string(k))
+	}
+	return out
+}
+
+// A failed tool is a failed item with its error; the model is told and the run goes on.
+func TestRun_GoesOnAfterAFailedTool(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{plays(functionCall(0, "x__fail", `{}`)), says("sorry")}
+	resp, records := s.run(with("x"))
+	call := resp.Output[1]
+	if call.Status != schema.StatusFailed || string(call.Output) != "null" ||
+		string(call.Error) != `{"type":"mcp_tool_execution_error","content":[{"type":"text","text":"it broke"}]}` {
+		t.Errorf("call: %+v", call)
+	}
+	if !strings.Contains(strings.Join(types(records), " "), "mcp_call.failed output_item.done") {
+		t.Errorf("events: %v", types(records))
+	}
+	if got := string(s.model.asked[1].Input[2].Output); got != `"The tool call failed: it broke"` {
+		t.Errorf("the model was told %s", got)
+	}
+}
+
+// Arguments that are not a JSON object are never sent to a tool.
+func TestRun_NeverSendsBadArguments(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{plays(functionCall(0, "x__echo", `{"a":`)), says("sorry")}
+	resp, _ := s.run(with("x"))
+	if len(s.tools.calls) != 0 || resp.Output[1].Status != schema.StatusFailed || resp.Status != schema.StatusCompleted {
+		t.Errorf("calls %v, response %+v", s.tools.calls, resp)
+	}
+}
+
+// At max_tool_calls the tools are withheld, and the model is asked to finish.
+func TestRun_WithholdsToolsAtTheLimit(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{plays(functionCall(0, "x__echo", `{"n":1}`), functionCall(1, "x__echo", `{"n":2}`)), says("done")}
+	resp, _ := s.run(strings.Replace(with("x"), `"input"`, `"max_tool_calls":1,"input"`, 1))
+	if len(s.tools.calls) != 1 || resp.Status != schema.StatusCompleted {
+		t.Errorf("calls %v, status %s", s.tools.calls, resp.Status)
+	}
+	if got := s.model.asked[1]; len(got.Tools) != 0 || got.Input[len(got.Input)-1].Role != "developer" {
+		t.Errorf("last turn: %d tools, input %+v", len(got.Tools), got.Input)
+	}
+}
+
+// A model that never stops asking for tools ends in response.failed at the configured limit.
+func TestRun_LimitsTurns(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.config.MaxTurns = 3
+	s.model.turns = []turnFunc{plays(functionCall(0, "x__echo", `{}`))}
+	resp, _ := s.run(with("x"))
+	if resp.Error == nil || resp.Error.Code != schema.CodeTurns || len(s.model.asked) != 3 {
+		t.Errorf("error %+v after %d turns", resp.Error, len(s.model.asked))
+	}
+}
+
+// A model that is cut in the middle leaves its item incomplete, and the response failed with the cause.
+func TestRun_FailsWhenTheModelIsCut(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{func(_ context.Context, _ *upstream.Request, emit func(schema.Event) error) (upstream.Outcome, error) {
+		events := message(0, "half a sen")
+		for _, e := range events[:len(events)-1] {
+			if err := emit(e); err != nil {
+				return upstream.Outcome{}, err
+			}
+		}
+		return upstream.Outcome{}, &schema.Error{Status: 502, Code: schema.CodeUpstreamProtocol, Type: schema.TypeUpstream, Message: "cut"}
+	}}
+	resp, _ := s.run(`{"model":"m","input":"hi"}`)
+	if resp.Status != schema.StatusFailed || resp.Error.Code != schema.CodeUpstreamProtocol ||
+		resp.Output[0].Status != schema.StatusIncomplete || resp.Output[0].Text() != "half a sen" {
+		t.Errorf("response: %+v", resp)
+	}
+}
+
+// A function of the client ends the response: the client has to run it.
+func TestRun_HandsClientCallsBack(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{plays(functionCall(0, "mine", `{"q":1}`))}
+	resp, _ := s.run(`{"model":"m","input":"hi","tools":[{"type":"function","name":"mine","parameters":{}}]}`)
+	if resp.Status != schema.StatusCompleted || resp.Output[0].Type != schema.KindFunctionCall || *resp.Output[0].Arguments != `{"q":1}` {
+		t.Errorf("response: %+v", resp)
+	}
+}
+
+// Errors that were not made for clients stay inside.
+func TestFailure_HidesInternals(t *testing.T) {
+	t.Parallel()
+	if got := failure(errors.New("dial tcp 10.0.0.7:4222: secret")); strings.Contains(got.Message, "10.0.0.7") || got.Code != schema.CodeServer {
+		t.Errorf("failure: %+v", got)
+	}
+}
