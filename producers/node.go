@@ -33,8 +33,11 @@ func New(cfg Config) (*Node, error) {
 // Run claims and works until ctx ends. Then it claims no more, gives back the runs that it has, and returns when each of
 // them has been given back. It fails only if the queue is closed under it.
 func (n *Node) Run(ctx context.Context) error {
+	// The runs are given back only when no claim is under way here any more: it would take them up again.
+	working, giveBack := context.WithCancel(context.WithoutCancel(ctx))
 	var runs sync.WaitGroup
 	defer runs.Wait()
+	defer giveBack()
 	for {
 		select {
 		case n.slots <- struct{}{}:
@@ -51,7 +54,7 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 		runs.Go(func() {
 			defer func() { <-n.slots }()
-			n.work(ctx, job)
+			n.work(working, job)
 		})
 	}
 }

@@ -20,15 +20,14 @@ type bomb struct {
 	kill func()
 }
 
-// tick reports whether the node is dead by now.
-func (b *bomb) tick() error {
-	if b.left--; b.left == 0 {
-		b.kill()
+// tick fails once the node is dead: it returns when ctx, the run's, has ended too.
+func (b *bomb) tick(ctx context.Context) error {
+	if b.left--; b.left > 0 {
+		return nil
 	}
-	if b.left <= 0 {
-		return errKilled
-	}
-	return nil
+	b.kill()
+	<-ctx.Done()
+	return errKilled
 }
 
 // arm makes the stage's model and tools tick.
@@ -37,7 +36,7 @@ func (s *stage) arm(b *bomb, turns []turnFunc) {
 	for _, turn := range turns {
 		s.model.turns = append(s.model.turns, func(ctx context.Context, req *upstream.Request, emit func(schema.Event) error) (upstream.Outcome, error) {
 			return turn(ctx, req, func(e schema.Event) error {
-				if err := b.tick(); err != nil {
+				if err := b.tick(ctx); err != nil {
 					return err
 				}
 				return emit(e)
@@ -47,7 +46,7 @@ func (s *stage) arm(b *bomb, turns []turnFunc) {
 	s.tools.onCall = func(ctx context.Context, _ mcp.Server, _, args string) (mcp.Result, error) {
 		s.tools.mu.Lock()
 		defer s.tools.mu.Unlock()
-		if err := b.tick(); err != nil {
+		if err := b.tick(ctx); err != nil {
 			return mcp.Result{}, err
 		}
 		return mcp.Result{Output: "result of " + args}, nil
