@@ -62,8 +62,12 @@ func (c *Command) RequestRecord() (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	created := Event{Type: Created, Response: req.response(c)}
-	frames, err := AppendFrame(nil, &created)
+	resp, err := req.response(c)
+	if err != nil {
+		return Record{}, err
+	}
+	first := Event{Type: Created, Response: resp}
+	frames, err := AppendFrame(nil, &first)
 	if err != nil {
 		return Record{}, err
 	}

@@ -1,12 +1,18 @@
 package schema
 
 import (
+	"fmt"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // response is what the API shows of a response that has just been created: the request echoed, secrets left out.
-func (r *CreateRequest) response(c *Command) *Response {
+func (r *CreateRequest) response(c *Command) (*Response, error) {
+	tools, err := r.echoTools()
+	if err != nil {
+		return nil, err
+	}
 	return &Response{
 		ID: c.Response, Object: "response", CreatedAt: c.CreatedAt / 1000, Status: StatusInProgress,
 		Background:         deref(r.Background, false),
@@ -28,50 +34,43 @@ func (r *CreateRequest) response(c *Command) *Response {
 		TopLogprobs:        orPtr(r.TopLogprobs, 0),
 		Text:               orRaw(r.Text, `{"format":{"type":"text"}}`),
 		ToolChoice:         orRaw(r.ToolChoice, `"auto"`),
-		Tools:              r.echoTools(),
+		Tools:              tools,
 		Truncation:         deref(r.Truncation, "disabled"),
 		User:               r.User,
 		Metadata:           r.Metadata,
-	}
+	}, nil
 }
 
 // echoTools shows the tools as the API does: every member of a function, headers of an MCP entry as null.
-func (r *CreateRequest) echoTools() []jsontext.Value {
+func (r *CreateRequest) echoTools() ([]jsontext.Value, error) {
 	out := make([]jsontext.Value, 0, len(r.Tools))
 	for _, t := range r.Tools {
-		shown := echoed{tool: &t}
+		shown := echo{Tool: t}
+		shown.Authorization, shown.Tool.Headers = "", nil
 		switch t.Type {
 		case ToolFunction:
-			t.Description = orRaw(t.Description, "null")
-			t.Parameters = orRaw(t.Parameters, "null")
-			t.Strict = orRaw(t.Strict, "true")
+			shown.Description = orRaw(t.Description, "null")
+			shown.Parameters = orRaw(t.Parameters, "null")
+			shown.Strict = orRaw(t.Strict, "true")
 		case ToolMCP:
-			t.AllowedTools = orRaw(t.AllowedTools, "null")
-			t.ServerDescription = orRaw(t.ServerDescription, "null")
-			t.RequireApproval = orRaw(t.RequireApproval, `"always"`)
+			shown.AllowedTools = orRaw(t.AllowedTools, "null")
+			shown.ServerDescription = orRaw(t.ServerDescription, "null")
+			shown.RequireApproval = orRaw(t.RequireApproval, `"always"`)
 			shown.Headers = null
 		}
-		t.Authorization, t.Headers = "", nil
-		out = append(out, shown.encode())
+		data, err := json.Marshal(&shown)
+		if err != nil {
+			return nil, fmt.Errorf("show tool %s: %w", t.Type, err)
+		}
+		out = append(out, data)
 	}
-	return out
+	return out, nil
 }
 
-// echoed is a tool as a response shows it: an MCP entry's headers are always there, and always null.
-type echoed struct {
-	*tool
+// echo is a tool as a response shows it. Its Headers hide the tool's own: they are secret, so an MCP entry's are null.
+type echo struct {
+	Tool
 	Headers jsontext.Value `json:"headers,omitzero"`
-}
-
-type tool = Tool
-
-// encode writes the entry. It was decoded from JSON, so it can be written again.
-func (e echoed) encode() jsontext.Value {
-	data, err := json.Marshal(e)
-	if err != nil {
-		return jsontext.Value(`{}`)
-	}
-	return data
 }
 
 func deref[T any](p *T, or T) T {

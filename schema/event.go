@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -108,16 +109,55 @@ func indexOf(p *int) int {
 
 // free reports whether the event speaks of no item, so that it may stand anywhere while the response runs.
 func (e *Event) free() bool {
+	if e.OutputIndex != nil || e.ItemID != "" || e.Item != nil {
+		return false
+	}
 	_, tabled := known[e.Type]
-	return !tabled && e.OutputIndex == nil && e.ItemID == "" && e.Item == nil
+	return !tabled
 }
 
-// Text events and their like carry one string; content names it whatever it is called on the wire.
-func (e *Event) content() string {
-	for _, s := range []*string{e.Delta, e.Text, e.Refusal, e.Arguments, e.Input} {
-		if s != nil {
-			return *s
+// maxType is the longest event type, in bytes.
+const maxType = 128
+
+// legal reports whether t may stand in a frame's event line.
+func (t EventType) legal() bool {
+	for _, c := range []byte(t) {
+		if c <= ' ' || c >= 0x7f {
+			return false
 		}
 	}
-	return ""
+	return len(t) > 0 && len(t) <= maxType
+}
+
+// hasError reports whether the event has a top-level member "error", which ends the stream of every SDK.
+func (e *Event) hasError() bool {
+	if !bytes.Contains(e.Rest, []byte("error")) && !bytes.ContainsRune(e.Rest, '\\') { // a name may be escaped
+		return false
+	}
+	return memberOf(e.Rest, "error") != nil
+}
+
+// memberOf returns a member of a raw object, or nil.
+func memberOf(object jsontext.Value, name string) jsontext.Value {
+	var members map[string]jsontext.Value
+	if json.Unmarshal(object, &members) != nil {
+		return nil
+	}
+	return members[name]
+}
+
+// whole returns the text that a settling event repeats, or nil where it leaves it out.
+func (e *Event) whole() *string { return *e.wholeText() }
+
+// wholeText returns where a settling event keeps the text that it repeats.
+func (e *Event) wholeText() **string {
+	switch e.Type {
+	case RefusalDone:
+		return &e.Refusal
+	case FunctionDone, CallArguments:
+		return &e.Arguments
+	case CustomDone:
+		return &e.Input
+	}
+	return &e.Text
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Frame is one event as text/event-stream (WHATWG HTML, section 9.2):
@@ -31,15 +32,17 @@ var (
 	frameEnd   = []byte("\n\n")
 )
 
+// oneForm makes one command one sequence of bytes. U+2028 and U+2029 are escaped, since some readers of event streams
+// split lines there against the standard.
+var oneForm = json.JoinOptions(json.Deterministic(true), jsontext.EscapeForJS(true))
+
 // AppendFrame appends the frame of e to dst. It fails on an event type that is not one line of visible ASCII, and on an
 // event that is not valid JSON.
 func AppendFrame(dst []byte, e *Event) ([]byte, error) {
-	for _, c := range []byte(e.Type) {
-		if c <= ' ' || c >= 0x7f {
-			return dst, fmt.Errorf("write frame %d: event type %q", e.SequenceNumber, e.Type)
-		}
+	if _, tabled := known[e.Type]; !tabled && !e.Type.legal() {
+		return dst, fmt.Errorf("write frame %d: event type %.40q", e.SequenceNumber, e.Type)
 	}
-	data, err := json.Marshal(e, json.Deterministic(true)) // one command, one sequence of bytes
+	data, err := json.Marshal(e, oneForm)
 	if err != nil {
 		return dst, fmt.Errorf("write frame %d (%s): %w", e.SequenceNumber, e.Type, err)
 	}
@@ -57,7 +60,8 @@ func CutFrame(b []byte) (f Frame, rest []byte, err error) {
 		return Frame{}, b, fmt.Errorf("read frame: %d bytes without an end", len(b))
 	}
 	name, tail, ok := bytes.Cut(raw, dataField)
-	if !ok || !bytes.HasPrefix(name, eventField) {
+	name, named := bytes.CutPrefix(name, eventField)
+	if !ok || !named || !EventType(name).legal() {
 		return Frame{}, b, fmt.Errorf("read frame: no event and data line")
 	}
 	at := bytes.LastIndex(tail, idField)
@@ -68,7 +72,7 @@ func CutFrame(b []byte) (f Frame, rest []byte, err error) {
 	if err != nil {
 		return Frame{}, b, fmt.Errorf("read frame: id: %w", err)
 	}
-	return Frame{Type: EventType(name[len(eventField):]), ID: id, Data: tail[:at]}, rest, nil
+	return Frame{Type: EventType(name), ID: id, Data: tail[:at]}, rest, nil
 }
 
 // ParseSeq reads a sequence number as it stands in an id line or a cursor: decimal digits only, no sign, no leading

@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"strings"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -78,21 +80,16 @@ const (
 // [Item.Normalize] settles whether that part is input or output.
 type Content []Part
 
-// UnmarshalJSON accepts null, a string or a list of parts.
-func (c *Content) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] == '"' {
-		var text string
-		if err := json.Unmarshal(data, &text); err != nil {
-			return err
-		}
-		*c = Content{{Type: PartInputText, Text: &text}}
-		return nil
+// UnmarshalJSONFrom accepts null, a string or a list of parts.
+func (c *Content) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '"' {
+		return json.UnmarshalDecode(dec, (*[]Part)(c))
 	}
-	var parts []Part
-	if err := json.Unmarshal(data, &parts); err != nil {
+	var text string
+	if err := json.UnmarshalDecode(dec, &text); err != nil {
 		return err
 	}
-	*c = parts
+	*c = Content{{Type: PartInputText, Text: &text}}
 	return nil
 }
 
@@ -127,16 +124,25 @@ func NewPart(kind, s string) Part {
 
 // Text returns the item's output text: the text parts of a message, joined.
 func (it *Item) Text() string {
-	var s string
+	var s strings.Builder
 	for i := range it.Content {
-		if it.Content[i].Text != nil {
-			s += *it.Content[i].Text
-		}
+		s.WriteString(deref(it.Content[i].Text, ""))
 	}
-	return s
+	return s.String()
 }
 
-// Failed reports whether the item tells of a failure.
+// Failed reports whether the item tells of a failure: it says so, or it has an error. An mcp_call that is incomplete
+// failed too, since nobody knows what it did; a message that is incomplete is only short.
 func (it *Item) Failed() bool {
-	return it.Status == StatusFailed || it.Status == StatusIncomplete || (len(it.Error) > 0 && string(it.Error) != "null")
+	return it.Status == StatusFailed || !isNull(it.Error) || it.Type == KindMCPCall && it.Status == StatusIncomplete
+}
+
+// blank reports whether an item that is being added holds nothing yet of what its events will bring.
+func (it *Item) blank() bool {
+	switch tabled(it.Type) {
+	case anyKind, KindApprovalRequest:
+		return true
+	}
+	return len(it.Content) == 0 && len(it.Summary) == 0 && len(it.Tools) == 0 && isNull(it.Output) && isNull(it.Error) &&
+		itemArguments(it) == "" && (it.Status == "" || it.Status == StatusInProgress)
 }

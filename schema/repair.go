@@ -1,50 +1,66 @@
 package schema
 
 import (
-	"strings"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 var null = jsontext.Value("null")
 
-// emit numbers an event and applies it, behind whatever the table derives in front of it. l is nil for an event that
-// speaks of no item.
-func (q *Sequencer) emit(l *line, e Event) (out []Event, err error) {
-	if l == nil {
-		return q.apply(out, e)
+// emit gives out the next event of the line that holds the wire, behind whatever is missing in front of it.
+func (b *burst) emit(l *line, e Event) {
+	if b.attempt(l.producer, func() { b.give(l, e) }) {
+		return
 	}
-	if !l.onWire {
-		if e.Type != ItemAdded {
-			if out, err = q.apply(out, q.added(l.firstItem(&e))); err != nil {
-				return out, err
-			}
-		} else {
-			e = q.added(*e.Item)
-		}
-		l.onWire = true
+	l.broken, l.done = true, false
+	for i := range l.held {
+		b.q.release(l.producer, &l.held[i])
 	}
-	if e.Type == ItemDone {
-		if out, err = q.settle(out, &e); err != nil {
-			return out, err
-		}
-	}
-	if out, err = q.fill(out, &e); err != nil {
-		return out, err
-	}
-	return q.apply(out, e)
+	l.held = nil
 }
 
-// apply gives an event its number and its item's real names, and folds it.
-func (q *Sequencer) apply(out []Event, e Event) ([]Event, error) {
-	e.SequenceNumber = q.state.due
-	if o := q.state.open; o != nil && !e.Type.Lifecycle() && e.Type != ItemAdded {
+func (b *burst) give(l *line, e Event) {
+	if !b.q.weight.fits(&e) {
+		b.fail(ErrOutputFull)
+		return
+	}
+	b.open(l, &e)
+	if e.Type == ItemAdded || b.err != nil || b.needless(l, &e) {
+		return
+	}
+	b.makePlace(l, &e)
+	switch traits[e.Type].role {
+	case finishes:
+		b.settle(l, &e)
+	case settles, closes:
+		b.settleText(&e)
+	case opens:
+		e.Part = emptied(e.Type, e.Part)
+	case succeeds, fails:
+		if it := l.final(); it != nil && streamsArguments(it.Type) {
+			b.arguments(it.Arguments)
+		}
+	}
+	b.fill(&e)
+	b.apply(e)
+	l.mark(&e, b.q.state.open)
+}
+
+// apply gives an event its number and its item's real names, and folds it. After a refusal it does nothing.
+func (b *burst) apply(e Event) {
+	if b.err != nil {
+		return
+	}
+	s := b.q.state
+	e.SequenceNumber = s.due
+	if o := s.open; o != nil && !e.Type.Lifecycle() && e.Type != ItemAdded {
 		o.name(&e)
 	}
-	if err := q.state.Apply(&e); err != nil {
-		return out, err
+	if b.err = s.Apply(&e); b.err == nil {
+		b.q.weight.add(&e)
+		b.out = append(b.out, e)
 	}
-	return append(out, e), nil
 }
 
 // name writes the open item's id and indexes over whatever the producer called them.
@@ -52,271 +68,204 @@ func (o *openItem) name(e *Event) {
 	if e.free() {
 		return
 	}
-	e.OutputIndex = new(o.index)
-	switch {
-	case e.Item != nil:
-		e.Item.ID = o.item.ID
-	case e.ItemID != "" || known[e.Type] != "" || e.Part != nil:
+	e.OutputIndex = &o.index
+	if e.Item != nil {
+		it := *e.Item
+		it.ID = o.item.ID
+		e.Item = &it
+	}
+	if _, tabled := known[e.Type]; e.ItemID != "" || tabled && e.Type != ItemDone {
 		e.ItemID = o.item.ID
 	}
-	switch {
-	case o.part == nil && e.Type != PartAdded && e.Type != SummaryAdded:
-	case e.Type == SummaryAdded, o.part != nil && o.part.Type == PartSummaryText:
+	switch t := traits[e.Type]; {
+	case t.part == PartSummaryText:
 		e.SummaryIndex = new(len(o.summaries))
-	default:
+	case t.part != "", t.role == opens, t.role == closes:
 		e.ContentIndex = new(len(o.parts))
 	}
-	if (e.Type == TextDelta || e.Type == TextDone) && e.Logprobs == nil {
-		e.Logprobs = []jsontext.Value{}
+	switch {
+	case e.Type == TextAnnotation && o.part != nil:
+		e.AnnotationIndex = new(len(o.part.Annotations))
+	case (e.Type == TextDelta || e.Type == TextDone) && e.Logprobs == nil:
+		e.Logprobs = noValues
 	}
 }
 
-// added returns the event that opens an item: with its minted id, its zero values, and every member that a client
-// requires of its kind.
-func (q *Sequencer) added(it Item) Event {
-	n := len(q.state.items)
-	it.ID = ItemID(q.state.resp.ID, it.Type, n)
-	blank(&it)
-	dress(&it)
-	return Event{Type: ItemAdded, OutputIndex: &n, Item: &it}
-}
+// noValues is the list that the API shows where there is nothing. Nobody appends to it: it has no room.
+var noValues = []jsontext.Value{}
 
-// firstItem returns what output_item.added would have said, for a line that has none: the item that its
-// output_item.done brings, blank.
-func (l *line) firstItem(e *Event) Item {
-	if e.Item != nil {
-		return *e.Item
-	}
-	for i := range l.held {
-		if l.held[i].Item != nil {
-			return *l.held[i].Item
-		}
-	}
-	return Item{Type: l.kind}
-}
-
-// blank takes out of an item what its events will bring. An approval request has none between added and done.
-func blank(it *Item) {
-	if tabled(it.Type) == anyKind || it.Type == KindApprovalRequest {
+// open gives out output_item.added when the line has not begun on the wire: the producer's own, or the one that follows
+// from what is known of the item.
+func (b *burst) open(l *line, e *Event) {
+	if l.onWire {
 		return
 	}
-	it.Content, it.Summary, it.Tools, it.Output, it.Error, it.EncryptedContent = nil, nil, nil, nil, nil, nil
-	if it.Type != KindListTools {
-		it.Status = StatusInProgress
+	added := Event{Type: ItemAdded, Item: l.firstItem(e)}
+	if e.Type == ItemAdded {
+		added.Rest = e.Rest
 	}
-	if streamsArguments(it.Type) {
-		setArguments(it, "")
+	s := b.q.state
+	n := len(s.items)
+	it := *added.Item
+	it.ID = ItemID(s.resp.ID, it.Type, n)
+	empty(&it)
+	dress(&it)
+	added.Item, added.OutputIndex = &it, &n
+	b.apply(added)
+	l.onWire = b.err == nil
+}
+
+// firstItem returns the first that the line says of its item, if it names it.
+func (l *line) firstItem(e *Event) *Item {
+	first := e.Item
+	for i := 0; i < len(l.held) && (first == nil || !names(&Event{Type: ItemAdded, Item: first})); i++ {
+		if l.held[i].Item != nil {
+			first = l.held[i].Item
+		}
+	}
+	if first == nil {
+		return &Item{Type: l.kind}
+	}
+	return first
+}
+
+// needless reports whether an event says what the wire has said, or what output_item.done contradicts.
+func (b *burst) needless(l *line, e *Event) bool {
+	o := b.q.state.open
+	switch traits[e.Type].role {
+	case works: // captured once more in the middle of a call: tolerated, not sent
+		return o.place != inItem
+	case succeeds, fails:
+		l.failed = l.failed || traits[e.Type].role == fails
+		it := l.final()
+		return o.place == called || o.place == callFailed || o.place == listed || o.place == listFailed ||
+			it != nil && (traits[e.Type].role == fails) != (l.failed || it.Failed())
+	}
+	return false
+}
+
+// makePlace closes the open part when the event speaks of another one. Its final form is the one that the item's has,
+// where that is known already.
+func (b *burst) makePlace(l *line, e *Event) {
+	o := b.q.state.open
+	k := keyOf(e)
+	if k.kind == "" {
+		return
+	}
+	if l.shut[k] && traits[e.Type].role != opens && (o.part == nil || k != l.part) {
+		b.fail(refuse(e, lawGrammar, "its part %d is closed", k.index))
+		return
+	}
+	if o.part != nil && (traits[e.Type].role == opens || !k.same(l.part)) {
+		b.closePart(o.finalPart(l.final()))
+		l.shutPart(l.part)
 	}
 }
 
-// dress adds the members that clients require of a kind, and takes out those that they refuse as null.
-func dress(it *Item) {
-	switch it.Type {
-	case KindMessage:
-		it.Role = "assistant"
-		if it.Content == nil {
-			it.Content = Content{}
-		}
-	case KindReasoning:
-		if it.Summary == nil {
-			it.Summary = []Part{}
-		}
-	case KindApprovalRequest:
-		it.Status = ""
-	case KindListTools:
-		it.Status = ""
-		if it.Tools == nil {
-			it.Tools = []jsontext.Value{}
-		}
-		if string(it.Error) == "null" {
-			it.Error = nil
-		}
-	case KindMCPCall:
-		for _, v := range []*jsontext.Value{&it.Output, &it.Error, &it.ApprovalRequestID} {
-			if *v == nil {
-				*v = null
-			}
-		}
-	case KindFunctionCall, KindCustomCall:
-		if it.CallID == "" {
-			it.CallID = "call_" + it.ID
-		}
+// mark keeps which of the producer's parts is open, and which are closed.
+func (l *line) mark(e *Event, o *openItem) {
+	k, role := keyOf(e), traits[e.Type].role
+	if k.kind == "" {
+		k = l.part
 	}
+	switch {
+	case role == finishes:
+		l.closed = o == nil
+	case o == nil:
+	case role == closes && o.part == nil:
+		l.shutPart(k)
+	case o.part != nil && (l.part.kind == "" || role == opens):
+		l.part, l.explicit = k, role == opens
+		delete(l.shut, k)
+	}
+}
+
+// shutPart closes the part that is open, which the producer may call k.
+func (l *line) shutPart(k partKey) {
+	if l.shut == nil {
+		l.shut = map[partKey]bool{}
+	}
+	if l.part.kind != "" {
+		k = l.part
+	}
+	l.shut[k] = k.index >= 0
+	l.part, l.explicit = partKey{}, false
 }
 
 // fill writes the derivable events that stand between the open item's place and the event.
-func (q *Sequencer) fill(out []Event, e *Event) ([]Event, error) {
-	o := q.state.open
-	if o == nil || e.Type == ItemAdded {
-		return out, nil
+func (b *burst) fill(e *Event) {
+	o := b.q.state.open
+	if b.err != nil || o == nil {
+		return
+	}
+	if _, ok := next(o.rules, o.place, e); ok {
+		return
 	}
 	failed := e.Type == ItemDone && e.Item.Failed()
-	way, ok := path(o.rules, o.place, step(e), func(r Rule) bool {
-		return r.On == Step(ListFailed) && !failed || r.On == Step(CallFailed) && !failed ||
-			r.On == Step(ListCompleted) && failed || r.On == Step(CallCompleted) && failed
-	})
-	if !ok {
-		return out, nil // State says which rule is broken
-	}
-	for _, r := range way {
-		var err error
-		if out, err = q.apply(out, o.derive(r.On, e)); err != nil {
-			return out, err
+	way, _ := path(o.rules, o.place, step(e), func(r Rule) bool {
+		t, _ := r.On.split()
+		switch traits[t].role {
+		case succeeds:
+			return failed
+		case fails:
+			return !failed
 		}
+		return traits[t].role == closes // who closes a part knows its final form
+	})
+	for _, r := range way { // without a way State says which rule is broken
+		b.apply(o.derive(r.On))
 	}
-	return out, nil
 }
 
-// derive returns the event that a fillable rule stands for: all that it says follows from the open item, and, for the
-// annotations of a part, from the finished item that is about to close it.
-func (o *openItem) derive(on Step, e *Event) Event {
-	name, kind, _ := strings.Cut(strings.TrimSuffix(string(on), ")"), "(")
-	d := Event{Type: EventType(name)}
+// derive returns the event that a fillable rule stands for: all that it says follows from the open item.
+func (o *openItem) derive(on Step) Event {
+	t, kind := on.split()
+	d := Event{Type: t}
 	text := string(o.text)
-	switch d.Type {
-	case PartAdded:
-		d.Part = new(NewPart(kind, ""))
-	case SummaryAdded:
-		d.Part = new(NewPart(PartSummaryText, ""))
-	case TextDone, ReasoningDone, SummaryTextDone:
-		d.Text = &text
-	case RefusalDone:
-		d.Refusal = &text
-	case FunctionDone, CallArguments:
-		d.Arguments = &text
-	case CustomDone:
-		d.Input = &text
-	case PartDone, SummaryDone:
-		d.Part = o.wholePart(text, e)
+	switch traits[t].role {
+	case opens:
+		d.Part = emptied(t, &Part{Type: kind})
+	case settles:
+		*d.wholeText() = &text
+	case closes:
+		d.Part = o.wholePart(*o.part)
 	}
 	return d
 }
 
-func (o *openItem) wholePart(text string, e *Event) *Part {
-	p := *o.part
-	if e.Type == ItemDone && len(e.Item.Content) > len(o.parts) && e.Item.Content[len(o.parts)].Type == p.Type {
-		p = e.Item.Content[len(o.parts)]
+// emptied returns the part that an opening event shows: nothing is in it yet.
+func emptied(t EventType, p *Part) *Part {
+	switch {
+	case t == SummaryAdded:
+		return new(NewPart(PartSummaryText, ""))
+	case p == nil || !textual(p.Type):
+		return p
+	}
+	return new(NewPart(p.Type, ""))
+}
+
+// wholePart returns the final form of the open part: p, holding the text and the annotations that were streamed.
+func (o *openItem) wholePart(p Part) *Part {
+	streamed := o.part.Annotations
+	if p.Annotations = slices.Clone(p.Annotations); len(p.Annotations) < len(streamed) {
+		p.Annotations = slices.Clone(streamed)
+	}
+	copy(p.Annotations, streamed)
+	if p.Logprobs == nil {
+		p.Logprobs = o.part.Logprobs
 	}
 	if p.Type == PartOutputText {
 		p.Annotations, p.Logprobs = orList(p.Annotations), orList(p.Logprobs)
 	}
-	p.setContent(text)
+	if textual(p.Type) {
+		p.setContent(string(o.text))
+	}
 	return &p
 }
 
 func orList(v []jsontext.Value) []jsontext.Value {
 	if v == nil {
-		return []jsontext.Value{}
+		return noValues
 	}
 	return v
-}
-
-// settle streams what the finished item holds and its events did not bring, and makes the item say what was streamed:
-// the client has seen it, so it is the truth.
-func (q *Sequencer) settle(out []Event, e *Event) (_ []Event, err error) {
-	o := q.state.open
-	it := *e.Item
-	e.Item = &it
-	switch {
-	case o.rules == KindMessage, o.rules == KindReasoning:
-		if out, err = q.settleParts(out, it.Summary, len(o.summaries), SummaryAdded); err != nil {
-			return out, err
-		}
-		if out, err = q.settleParts(out, it.Content, len(o.parts), PartAdded); err != nil {
-			return out, err
-		}
-		if out, err = q.closePart(out, e); err != nil {
-			return out, err
-		}
-		if o.rules == KindReasoning {
-			it.Summary = o.summaries
-		}
-		it.Content = o.parts
-	case streamsArguments(o.rules):
-		if out, err = q.rest(out, itemArguments(&it)); err != nil {
-			return out, err
-		}
-		setArguments(&it, string(o.text))
-	}
-	settleStatus(&it)
-	dress(&it)
-	return out, nil
-}
-
-// settleStatus gives a finished item a final status: an error makes it failed, whatever its producer called it.
-func settleStatus(it *Item) {
-	if tabled(it.Type) == anyKind || it.Status == StatusIncomplete || it.Status == StatusFailed {
-		return
-	}
-	it.Status = StatusCompleted
-	if it.Failed() {
-		it.Status = StatusFailed
-	}
-}
-
-// closePart closes the part that is open, if any.
-func (q *Sequencer) closePart(out []Event, e *Event) ([]Event, error) {
-	if q.state.open.part == nil {
-		return out, nil
-	}
-	return q.fill(out, e)
-}
-
-// settleParts streams the parts from the n-th on, the first of them as far as it is missing.
-func (q *Sequencer) settleParts(out []Event, parts []Part, n int, open EventType) (_ []Event, err error) {
-	o := q.state.open
-	for i := n; i < len(parts); i++ {
-		if o.part == nil || o.part.Type != parts[i].Type || i > n {
-			added := Event{Type: open, Part: new(NewPart(parts[i].Type, ""))}
-			if out, err = q.fill(out, &added); err != nil {
-				return out, err
-			}
-			if out, err = q.apply(out, added); err != nil {
-				return out, err
-			}
-		}
-		if out, err = q.rest(out, parts[i].content()); err != nil {
-			return out, err
-		}
-	}
-	return out, nil
-}
-
-// rest streams what of whole has not been streamed yet. Where the two differ, what was streamed stands.
-func (q *Sequencer) rest(out []Event, whole string) ([]Event, error) {
-	o := q.state.open
-	missing, ok := strings.CutPrefix(whole, string(o.text))
-	if !ok || missing == "" {
-		return out, nil
-	}
-	delta := Event{Type: o.deltaType(), Delta: &missing}
-	out, err := q.fill(out, &delta)
-	if err != nil {
-		return out, err
-	}
-	return q.apply(out, delta)
-}
-
-func (o *openItem) deltaType() EventType {
-	if o.part != nil {
-		return map[string]EventType{
-			PartOutputText: TextDelta, PartRefusal: RefusalDelta, PartReasoningText: ReasoningDelta, PartSummaryText: SummaryDelta,
-		}[o.part.Type]
-	}
-	return map[string]EventType{
-		KindFunctionCall: FunctionDelta, KindMCPCall: CallDelta, KindCustomCall: CustomDelta,
-	}[o.rules]
-}
-
-// cut returns an open item as it is when nothing more will come of it.
-func cut(o *openItem) *Item {
-	it := o.snapshot()
-	switch it.Type {
-	case KindListTools:
-		it.Error = jsontext.Value(`"the tool list was cut off"`)
-	case KindApprovalRequest:
-	default:
-		it.Status = StatusIncomplete
-	}
-	return &it
 }

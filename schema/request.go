@@ -43,24 +43,22 @@ type CreateRequest struct {
 // Input is the items that a request brings. A plain string is read as one user message.
 type Input []Item
 
-// UnmarshalJSON accepts null, a string or a list of items.
-func (in *Input) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] == '"' {
+// UnmarshalJSONFrom accepts null, a string or a list of items.
+func (in *Input) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == '"' {
 		var content Content
-		if err := json.Unmarshal(data, &content); err != nil {
+		if err := json.UnmarshalDecode(dec, &content); err != nil {
 			return err
 		}
 		*in = Input{{Type: KindMessage, Role: "user", Content: content}}
 		return nil
 	}
-	var items []Item
-	if err := json.Unmarshal(data, &items); err != nil {
+	if err := json.UnmarshalDecode(dec, (*[]Item)(in)); err != nil {
 		return err
 	}
-	for i := range items {
-		items[i].Normalize()
+	for i := range *in {
+		(*in)[i].Normalize()
 	}
-	*in = items
 	return nil
 }
 

@@ -1,7 +1,7 @@
 package schema
 
 import (
-	"fmt"
+	"errors"
 	"slices"
 )
 
@@ -10,30 +10,17 @@ import (
 //
 // What comes before the response has begun is held, not dropped. Items do not interleave: an item's events are held
 // until every item added before it is done. What a producer leaves out, but the table can derive, is written for it. A
-// producer's own response.created, terminal and numbering never leak: there is one lifecycle, and [Sequencer.Finish]
-// ends it.
+// producer's own response.created, terminal, keepalives and numbering never leak: there is one lifecycle, and
+// [Sequencer.Finish] ends it.
+//
+// An item whose producer broke a rule takes nothing more: it keeps its place until [Sequencer.Abort].
 type Sequencer struct {
-	state *State
-	early []early
-	lines []*line // in output order; the first holds the wire
-	local map[localName]*line
-	held  map[string]*load
-}
-
-// line is the events of one item, in its producer's order.
-type line struct {
-	producer string
-	kind     string
-	held     []Event
-	named    bool // output_item.added was there, or can be derived
-	done     bool // output_item.done was there
-	onWire   bool
-}
-
-// localName is a producer's own name for an item: its id or its index.
-type localName struct {
-	producer, id string
-	index        int
+	state  *State
+	early  []early
+	lines  []*line // in output order; the first holds the wire
+	local  map[localName]*line
+	held   map[string]*load
+	weight weight
 }
 
 type early struct {
@@ -41,22 +28,12 @@ type early struct {
 	event    Event
 }
 
-// load is what is held back for one producer.
-type load struct{ events, bytes int }
-
-// HeldError says that a producer ran too far ahead of its turn: the bound on what is held for it is reached.
-type HeldError struct{ Producer string }
-
-func (e *HeldError) Error() string {
-	return fmt.Sprintf("producer %s: more than %d events or %d bytes ahead of its turn", e.Producer, MaxHeldEvents, MaxHeldBytes)
-}
-
 // NewSequencer goes on from a state: an empty one, or the fold of a log that another attempt wrote. An item that is
 // still open there is continued under its own id.
 func NewSequencer(s *State) *Sequencer {
-	q := &Sequencer{state: s, local: map[localName]*line{}, held: map[string]*load{}}
+	q := &Sequencer{state: s, local: map[localName]*line{}, held: map[string]*load{}, weight: weigh(s)}
 	if s.open != nil {
-		l := &line{kind: s.open.item.Type, named: true, onWire: true}
+		l := resumed(s.open)
 		q.lines = append(q.lines, l)
 		q.local[localName{id: s.open.item.ID}] = l
 	}
@@ -66,157 +43,148 @@ func NewSequencer(s *State) *Sequencer {
 // State returns the fold of everything that was given out.
 func (q *Sequencer) State() *State { return q.state }
 
-// Push takes the next event of a producer and returns the events that may go out now, in order. An event that breaks a
-// rule beyond repair is a *[Violation]; a producer too far ahead gets a *[HeldError]. The events returned beside an
-// error are legal and are part of the sequence.
+// Push takes the next event of a producer and returns the events that may go out now, in order. It fails with a
+// *[Violation] for an event that breaks a rule beyond repair, with a *[HeldError] for a producer too far ahead, and with
+// [ErrOutputFull] when the response can hold no more. The events returned beside an error are legal and are part of the
+// sequence; the error may speak of another producer's event, which waited until now.
 func (q *Sequencer) Push(producer string, e Event) ([]Event, error) {
+	var err error
+	b := burst{q: q}
 	switch {
 	case q.state.Ended():
-		return nil, refuse(&e, "terminal-last", "after the terminal event")
+		err = refuse(&e, lawLast, "after the terminal event")
+	case !e.Type.legal():
+		err = refuse(&Event{}, lawType, "not an event type: %.40q", e.Type)
+	case e.Type == ErrorEvent, e.hasError():
+		err = refuse(&e, lawError, "clients end the stream on it")
+	case e.Type == Keepalive: // the log's own readers are kept awake by comments
 	case e.Type.Lifecycle():
-		return q.lifecycle(e)
+		q.lifecycle(&b, e)
 	case !q.state.Running():
-		if err := q.hold(producer, &e); err != nil {
-			return nil, err
-		}
-		q.early = append(q.early, early{producer, e})
-		return nil, nil
+		err = q.pushEarly(producer, e)
+	default:
+		err = q.pushItem(&b, producer, e)
 	}
-	return q.pushItem(producer, e)
+	return b.result(blame(err, producer))
 }
 
-// lifecycle lets the one response begin. Later beginnings, and every producer's own end, are not the response's.
-func (q *Sequencer) lifecycle(e Event) ([]Event, error) {
-	if _, due := next(kindResponse, q.state.place, &e); !due || e.Type.Terminal() {
-		return nil, nil
+// lifecycle lets the one response begin. Later beginnings, those of another response, and every producer's own end, are
+// not the response's.
+func (q *Sequencer) lifecycle(b *burst, e Event) {
+	_, due := next(kindResponse, q.state.place, &e)
+	foreign := e.Response != nil && q.state.Begun() && e.Response.ID != q.state.resp.ID
+	if !due || foreign || e.Type.Terminal() {
+		return
 	}
-	if e.Response == nil {
-		e.Response = q.state.Response()
+	if e.Response == nil && q.state.Begun() {
+		r := *q.state.Response()
+		r.Output, r.Status = []Item{}, lifecycleStatus[e.Type][0]
+		e.Response = &r
 	}
-	out, err := q.emit(nil, e)
-	if err != nil || !q.state.Running() {
-		return out, err
+	b.apply(e)
+	if !q.state.Running() {
+		return
 	}
 	waiting := q.early
 	q.early = nil
 	for _, w := range waiting {
 		q.release(w.producer, &w.event)
-		more, err := q.pushItem(w.producer, w.event)
-		if out = append(out, more...); err != nil {
-			return out, err
-		}
+		b.fail(blame(q.pushItem(b, w.producer, w.event), w.producer))
 	}
-	return out, nil
 }
 
-func (q *Sequencer) pushItem(producer string, e Event) ([]Event, error) {
-	l := q.find(producer, &e)
-	if l == nil {
-		if e.free() {
-			return q.emit(nil, e)
-		}
-		if l = q.begin(producer, &e); l == nil {
-			return nil, refuse(&e, "within-an-item", "item %q was never added", e.ItemID)
-		}
-	}
-	if l.done {
-		return nil, refuse(&e, "item-grammar", "a %s that is done", l.kind)
-	}
+// pushEarly holds what comes before the response has begun.
+func (q *Sequencer) pushEarly(producer string, e Event) error {
 	if err := q.hold(producer, &e); err != nil {
-		return nil, err
+		q.release(producer, &e)
+		return err
 	}
-	l.held = append(l.held, e)
-	l.done = e.Type == ItemDone
-	l.named = l.named || e.Type == ItemAdded || l.done
-	return q.drain()
-}
-
-// find returns the line that an event of the producer belongs to. An id names it better than an index: the bug that
-// this project began with sent output_index 0 for everything.
-func (q *Sequencer) find(producer string, e *Event) *line {
-	if e.Type == ItemAdded {
-		return nil
-	}
-	id := e.ItemID
-	if id == "" && e.Item != nil {
-		id = e.Item.ID
-	}
-	if id != "" {
-		if l := q.local[localName{producer: producer, id: id}]; l != nil {
-			return l
-		}
-		if l := q.local[localName{id: id}]; l != nil {
-			return l // an item that an earlier attempt left open
-		}
-	}
-	if l := q.local[localName{producer: producer, index: e.Index() + 1}]; l != nil && !l.done && suits(l.kind, e) {
-		return l
-	}
+	q.early = append(q.early, early{producer, e})
 	return nil
 }
 
-// suits reports whether an event may belong to an item of that kind.
-func suits(kind string, e *Event) bool {
-	if e.Item != nil {
-		return e.Item.Type == kind
+// pushItem takes an event while items may come.
+func (q *Sequencer) pushItem(b *burst, producer string, e Event) error {
+	if (e.Type == ItemAdded || e.Type == ItemDone) && (e.Item == nil || e.Item.Type == "") {
+		return refuse(&e, lawAdded, "no item in it")
 	}
-	owner := known[e.Type]
-	return owner == "" || owner == tabled(kind)
-}
-
-// begin opens a line for an item that is new here. Without output_item.added the kind must follow from the event, and
-// the line waits for output_item.done to say what was added.
-func (q *Sequencer) begin(producer string, e *Event) *line {
-	l := &line{producer: producer, kind: known[e.Type], named: e.Type == ItemAdded}
-	id := e.ItemID
-	if e.Item != nil {
-		l.kind, id = e.Item.Type, e.Item.ID
-	}
-	if l.kind == "" || l.kind == kindResponse {
+	l := q.find(producer, &e)
+	if l == nil && e.free() {
+		b.attempt(producer, func() { b.apply(e) })
 		return nil
 	}
-	if id != "" {
-		q.local[localName{producer: producer, id: id}] = l
+	if l == nil {
+		l = q.begin(producer, &e)
 	}
-	if i := e.Index(); i >= 0 {
-		q.local[localName{producer: producer, index: i + 1}] = l
+	switch {
+	case l == nil:
+		return refuse(&e, lawInItem, "item %q was never added", e.ItemID)
+	case l.broken:
+		return refuse(&e, lawGrammar, "its %s broke a rule before", l.kind)
+	case l.done:
+		return refuse(&e, lawGrammar, "its %s is done", l.kind)
+	case e.Type == ItemAdded && (l.begun || l.onWire):
+		return refuse(&e, lawIDs, "its %s was added before", l.kind)
+	case !l.suits(&e):
+		return refuse(&e, lawGrammar, "of a %s", l.kind)
 	}
-	q.lines = slices.Insert(q.lines, q.place(l), l)
-	return l
+	if q.flows(l, &e) {
+		b.emit(l, e)
+	} else if err := q.line(l, e); err != nil {
+		return err
+	}
+	l.note(&e)
+	q.drain(b)
+	return nil
 }
 
-// place returns where a new line stands: tool lists before everything that is not on the wire yet, others behind.
-func (q *Sequencer) place(l *line) int {
-	if l.kind != KindListTools {
-		return len(q.lines)
+// line holds an event back in its line. What the line on the wire holds goes out before the bound is broken, unless it
+// waits for the end of its tool.
+func (q *Sequencer) line(l *line, e Event) error {
+	err := q.hold(l.producer, &e)
+	flowing := q.lines[0] == l && (e.Type == ItemDone || l.named && !l.awaitsDone())
+	if err == nil || flowing {
+		l.take(e)
+		return nil
 	}
-	for i, other := range q.lines {
-		if !other.onWire && other.kind != KindListTools {
-			return i
-		}
+	q.release(l.producer, &e)
+	l.broken = true
+	if !l.onWire && len(l.held) == 0 {
+		q.drop(l)
 	}
-	return len(q.lines)
+	return err
+}
+
+// drop takes a line out. What comes for it later is refused.
+func (q *Sequencer) drop(l *line) {
+	l.broken = true
+	for i := range l.held {
+		q.release(l.producer, &l.held[i])
+	}
+	l.held = nil
+	q.lines = slices.DeleteFunc(q.lines, func(other *line) bool { return other == l })
+}
+
+// flows reports whether an event may go out at once, with nothing held in front of it.
+func (q *Sequencer) flows(l *line, e *Event) bool {
+	return len(q.lines) > 0 && q.lines[0] == l && len(l.held) == 0 && (l.named || names(e)) && !l.mustWait(q, e)
 }
 
 // drain gives out the events of the line that holds the wire, and of the next one when it is done.
-func (q *Sequencer) drain() (out []Event, err error) {
+func (q *Sequencer) drain(b *burst) {
 	for len(q.lines) > 0 && q.lines[0].named {
 		l := q.lines[0]
-		for len(l.held) > 0 {
-			e := l.held[0]
-			l.held = l.held[1:]
+		for i := l.ready(q); i >= 0; i = l.ready(q) {
+			e := l.held[i]
+			l.held = slices.Delete(l.held, i, i+1)
 			q.release(l.producer, &e)
-			more, err := q.emit(l, e)
-			if out = append(out, more...); err != nil {
-				return out, err
-			}
+			b.emit(l, e)
 		}
-		if !l.done {
-			return out, nil
+		if !l.closed {
+			return
 		}
 		q.lines = q.lines[1:]
 	}
-	return out, nil
 }
 
 // OnWire reports whether an item of the producer, by its local id, has begun to be given out.
@@ -225,74 +193,87 @@ func (q *Sequencer) OnWire(producer, id string) bool {
 	return l != nil && l.onWire
 }
 
-// Abort ends every item that is not done, in order, with what is there of it: open ones become incomplete.
-func (q *Sequencer) Abort() (out []Event, err error) {
+// Abort ends every item that is not done, in order, with what is there of it: open ones become incomplete. Held events
+// that break a rule are dropped. An item of which nobody can say what it was is dropped too.
+func (q *Sequencer) Abort() ([]Event, error) {
+	b := burst{q: q}
+	q.early = nil
 	for len(q.lines) > 0 {
+		q.drain(&b)
+		b.err = nil // held events that break a rule are cut off here
+		if len(q.lines) == 0 {
+			break
+		}
 		l := q.lines[0]
-		if !l.named {
-			q.lines = q.lines[1:] // nobody can say what it was
-			continue
+		if l.named {
+			b.cut(l)
 		}
-		more, err := q.drain()
-		if out = append(out, more...); err != nil {
-			return out, err
+		q.drop(l)
+		if b.err != nil {
+			return b.result(nil)
 		}
-		if l.done {
-			continue
-		}
-		more, err = q.emit(l, Event{Type: ItemDone, Item: cut(q.state.open)})
-		if out = append(out, more...); err != nil {
-			return out, err
-		}
-		q.lines = q.lines[1:]
 	}
-	return out, nil
+	return b.result(nil)
 }
 
-// Finish gives out the terminal event. The response's output is what was streamed; end sets the rest of it. An item
-// that is not done is an error: finish it, or Abort.
+// Finish gives out the terminal event. The response's output is what was streamed, its status what t says; end sets the
+// rest of it. An item that is not done is an error: finish it, or Abort.
 func (q *Sequencer) Finish(t EventType, end func(*Response)) ([]Event, error) {
-	if len(q.lines) > 0 {
-		return nil, refuse(&Event{Type: t, SequenceNumber: q.state.due}, "items-closed", "%d items are not done", len(q.lines))
+	at := &Event{Type: t, SequenceNumber: q.state.due}
+	switch {
+	case !t.Terminal():
+		return nil, refuse(at, lawTerminal, "not a terminal event")
+	case !q.state.Begun():
+		return nil, refuse(at, lawFirst, "before response.created")
+	case len(q.lines) > 0:
+		return nil, refuse(at, lawClosed, "%d items are not done", len(q.lines))
 	}
 	r := *q.state.Response()
-	r.Output = slices.Clone(q.state.items)
-	if r.Output == nil {
-		r.Output = []Item{}
-	}
+	r.Status = lifecycleStatus[t][0]
+	r.Output = append([]Item{}, q.state.items...)
 	end(&r)
-	return q.emit(nil, Event{Type: t, Response: &r})
+	b := burst{q: q}
+	b.apply(Event{Type: t, Response: &r})
+	return b.result(nil)
 }
 
-func (q *Sequencer) hold(producer string, e *Event) error {
-	h := q.held[producer]
-	if h == nil {
-		h = &load{}
-		q.held[producer] = h
-	}
-	if h.events >= MaxHeldEvents || h.bytes >= MaxHeldBytes {
-		return &HeldError{producer}
-	}
-	h.events++
-	h.bytes += size(e)
-	return nil
+// burst is what one call gives out, and what was refused meanwhile.
+type burst struct {
+	q   *Sequencer
+	out []Event
+	err error
 }
 
-func (q *Sequencer) release(producer string, e *Event) {
-	if h := q.held[producer]; h != nil {
-		h.events--
-		h.bytes -= size(e)
+// attempt runs steps of which the first refused one skips the rest, and reports whether none was. Errors of earlier
+// attempts are kept, and do not stop it.
+func (b *burst) attempt(producer string, steps func()) bool {
+	before := b.err
+	b.err = nil
+	steps()
+	failed := blame(b.err, producer)
+	b.err = before
+	b.fail(failed)
+	return failed == nil
+}
+
+func (b *burst) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	} else if err != nil {
+		b.err = errors.Join(b.err, err)
 	}
 }
 
-// size weighs an event: the text in it, and a constant for the rest.
-func size(e *Event) int {
-	n := 128 + len(e.content()) + len(e.Rest)
-	if e.Item != nil {
-		n += len(e.Item.Output) + len(itemArguments(e.Item)) + len(e.Item.Text())
-		for _, t := range e.Item.Tools {
-			n += len(t)
-		}
+func (b *burst) result(err error) ([]Event, error) {
+	b.fail(err)
+	return b.out, b.err
+}
+
+// blame writes the producer into a violation.
+func blame(err error, producer string) error {
+	var v *Violation
+	if errors.As(err, &v) && v.Producer == "" {
+		v.Producer = producer
 	}
-	return n
+	return err
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // State is the fold of a response's events: what the response is now. It takes only the next event in canonical order,
-// so it is the checker too. The zero value is a response before its first event.
+// so it is the checker too. The zero value is a response before its first event. A State must not be copied after its
+// first event.
 type State struct {
 	place Place
 	due   int64
@@ -17,34 +18,6 @@ type State struct {
 	items []Item
 	ids   map[string]bool
 	open  *openItem
-}
-
-// openItem is the item that holds the wire: between output_item.added and output_item.done.
-type openItem struct {
-	item      Item // as it was added
-	rules     string
-	index     int
-	place     Place
-	part      *Part  // the open content or summary part
-	text      []byte // what the open part, or the arguments, have streamed
-	parts     []Part // closed content parts
-	summaries []Part // closed summary parts
-}
-
-// Violation says which rule of the canonical order an event broke.
-type Violation struct {
-	Rule  string
-	Event EventType
-	Seq   int64
-	Why   string
-}
-
-func (v *Violation) Error() string {
-	return fmt.Sprintf("event %d %s: %s (%s)", v.Seq, v.Event, v.Why, v.Rule)
-}
-
-func refuse(e *Event, rule, why string, args ...any) error {
-	return &Violation{Rule: rule, Event: e.Type, Seq: e.SequenceNumber, Why: fmt.Sprintf(why, args...)}
 }
 
 // Fold folds the frames of one response, from the first.
@@ -60,12 +33,9 @@ func (s *State) ApplyFrames(frames []byte) error {
 		if err != nil {
 			return err
 		}
-		e, err := ParseEvent(f.Data)
+		e, err := parseFrame(f)
 		if err != nil {
-			return fmt.Errorf("frame %d: %w", f.ID, err)
-		}
-		if e.Type != f.Type || e.SequenceNumber != f.ID {
-			return refuse(&e, "frame-names-event", "frame says %s %d", f.Type, f.ID)
+			return err
 		}
 		if err := s.Apply(&e); err != nil {
 			return err
@@ -75,10 +45,22 @@ func (s *State) ApplyFrames(frames []byte) error {
 	return nil
 }
 
+// parseFrame reads a frame's event, which must be the one that the frame says it is.
+func parseFrame(f Frame) (Event, error) {
+	e, err := ParseEvent(f.Data)
+	if err != nil {
+		return e, fmt.Errorf("frame %d: %w", f.ID, err)
+	}
+	if e.Type != f.Type || e.SequenceNumber != f.ID {
+		return e, refuse(&e, lawFrame, "frame says %s %d", f.Type, f.ID)
+	}
+	return e, nil
+}
+
 // Apply takes the next event. An event that breaks the canonical order is a *[Violation] and leaves s as it was.
 func (s *State) Apply(e *Event) error {
 	if e.SequenceNumber != s.due {
-		return refuse(e, "dense-numbers", "%d is due", s.due)
+		return refuse(e, lawNumbers, "%d is due", s.due)
 	}
 	if err := s.apply(e); err != nil {
 		return err
@@ -89,16 +71,20 @@ func (s *State) Apply(e *Event) error {
 
 func (s *State) apply(e *Event) error {
 	switch {
+	case !e.Type.legal():
+		return refuse(&Event{SequenceNumber: e.SequenceNumber}, lawType, "not an event type: %.40q", e.Type)
+	case e.Type == ErrorEvent, e.hasError():
+		return refuse(e, lawError, "clients end the stream on it")
 	case e.Type.Lifecycle():
 		return s.applyLifecycle(e)
-	case s.place == "":
-		return refuse(e, "created-first", "before response.created")
+	case !s.Begun():
+		return refuse(e, lawFirst, "before response.created")
 	case s.Ended():
-		return refuse(e, "terminal-last", "after the terminal event")
+		return refuse(e, lawLast, "after the terminal event")
 	case e.free():
 		return nil
-	case s.place != "running":
-		return refuse(e, "in-progress-before-items", "before response.in_progress")
+	case !s.Running():
+		return refuse(e, lawInProgress, "before response.in_progress")
 	case e.Type == ItemAdded:
 		return s.applyAdded(e)
 	}
@@ -108,64 +94,80 @@ func (s *State) apply(e *Event) error {
 func (s *State) applyLifecycle(e *Event) error {
 	to, ok := next(kindResponse, s.place, e)
 	switch {
-	case !ok && s.place == "":
-		return refuse(e, "created-first", "before response.created")
+	case !ok && !s.Begun():
+		return refuse(e, lawFirst, "before response.created")
+	case !ok && s.Ended() && e.Type.Terminal():
+		return refuse(e, lawOne, "after the terminal event")
 	case !ok && s.Ended():
-		return refuse(e, "one-terminal", "after the terminal event")
-	case !ok:
-		return refuse(e, "lifecycle", "response is %s", s.place)
+		return refuse(e, lawLast, "after the terminal event")
+	case !ok && e.Type.Terminal():
+		return refuse(e, lawLifecycle, "response is only %s", s.place)
 	case e.Response == nil || e.Response.ID == "":
-		return refuse(e, "lifecycle", "no response in it")
+		return refuse(e, lawLifecycle, "no response in it")
 	case s.resp != nil && s.resp.ID != e.Response.ID:
-		return refuse(e, "one-identity", "response %s became %s", s.resp.ID, e.Response.ID)
-	case e.Type.Terminal():
-		if err := s.checkTerminal(e); err != nil {
-			return err
-		}
-	case len(e.Response.Output) > 0:
-		return refuse(e, "lifecycle", "output before any item")
+		return refuse(e, lawIdentity, "response %s became %s", s.resp.ID, e.Response.ID)
+	case !ok:
+		return refuse(e, lawLifecycle, "response is %s already", s.place)
+	case s.resp != nil && s.resp.CreatedAt != e.Response.CreatedAt:
+		return refuse(e, lawIdentity, "created_at %d became %d", s.resp.CreatedAt, e.Response.CreatedAt)
+	}
+	if err := s.checkLifecycle(e); err != nil {
+		return err
 	}
 	s.place, s.resp = to, e.Response
 	return nil
 }
 
-// checkTerminal holds the terminal event to what was streamed: clients keep its output and throw away what they saw.
-func (s *State) checkTerminal(e *Event) error {
-	if s.open != nil {
-		return refuse(e, "items-closed", "item %s is open", s.open.item.ID)
-	}
-	if len(e.Response.Output) != len(s.items) {
-		return refuse(e, "output-equals-items", "%d items in the output, %d streamed", len(e.Response.Output), len(s.items))
-	}
-	for i := range s.items {
-		if !sameJSON(&s.items[i], &e.Response.Output[i]) {
-			return refuse(e, "output-equals-items", "output %d differs from the item streamed", i)
-		}
-	}
-	if want, ok := terminalStatus[e.Type]; ok && !slices.Contains(want, e.Response.Status) {
-		return refuse(e, "terminal-status", "status %q", e.Response.Status)
+// lifecycleStatus is what a response's status may be in its own events. A cancelled response ends in response.failed:
+// no SDK knows a response.cancelled.
+var lifecycleStatus = map[EventType][]string{
+	Created: {StatusInProgress, StatusQueued}, Queued: {StatusQueued}, InProgress: {StatusInProgress},
+	Completed: {StatusCompleted}, Incomplete: {StatusIncomplete}, Failed: {StatusFailed, StatusCancelled},
+}
+
+func (s *State) checkLifecycle(e *Event) error {
+	fits := slices.Contains(lifecycleStatus[e.Type], e.Response.Status)
+	switch {
+	case !e.Type.Terminal() && len(e.Response.Output) > 0:
+		return refuse(e, lawLifecycle, "output before any item")
+	case !e.Type.Terminal() && !fits:
+		return refuse(e, lawLifecycle, "status %q", e.Response.Status)
+	case e.Type.Terminal() && !fits:
+		return refuse(e, lawTerminal, "status %q", e.Response.Status)
+	case e.Type.Terminal():
+		return s.checkOutput(e)
 	}
 	return nil
 }
 
-// A cancelled response ends in response.failed: no SDK knows a response.cancelled.
-var terminalStatus = map[EventType][]string{
-	Completed: {StatusCompleted}, Incomplete: {StatusIncomplete}, Failed: {StatusFailed, StatusCancelled},
+// checkOutput holds the terminal event to what was streamed: clients keep its output and throw away what they saw.
+func (s *State) checkOutput(e *Event) error {
+	if s.open != nil {
+		return refuse(e, lawClosed, "item %s is open", s.open.item.ID)
+	}
+	if len(e.Response.Output) != len(s.items) {
+		return refuse(e, lawOutput, "%d items in the output, %d streamed", len(e.Response.Output), len(s.items))
+	}
+	for i := range s.items {
+		if !sameJSON(&s.items[i], &e.Response.Output[i]) {
+			return refuse(e, lawOutput, "output %d differs from the item streamed", i)
+		}
+	}
+	return nil
 }
 
 func (s *State) applyAdded(e *Event) error {
 	switch {
 	case e.Item == nil || e.Item.Type == "":
-		return refuse(e, "item-added", "no item in it")
+		return refuse(e, lawAdded, "no item in it")
 	case s.open != nil:
-		return refuse(e, "no-interleaving", "item %s is open", s.open.item.ID)
+		return refuse(e, lawInterleave, "item %s is open", s.open.item.ID)
 	case e.Index() != len(s.items):
-		return refuse(e, "dense-indexes", "output_index %d, %d is due", e.Index(), len(s.items))
+		return refuse(e, lawIndexes, "output_index %d, %d is due", e.Index(), len(s.items))
 	case e.Item.ID == "" || s.ids[e.Item.ID]:
-		return refuse(e, "unique-ids", "item id %q", e.Item.ID)
-	case tabled(e.Item.Type) != anyKind && e.Item.Type != KindApprovalRequest &&
-		(len(e.Item.Content) > 0 || itemArguments(e.Item) != ""):
-		return refuse(e, "item-added", "content before any delta")
+		return refuse(e, lawIDs, "item id %q", e.Item.ID)
+	case !e.Item.blank():
+		return refuse(e, lawAdded, "content before its events")
 	}
 	if s.ids == nil {
 		s.ids = map[string]bool{}
@@ -179,15 +181,15 @@ func (s *State) applyInItem(e *Event) error {
 	o := s.open
 	switch {
 	case o == nil:
-		return refuse(e, "within-an-item", "no item is open")
+		return refuse(e, lawInItem, "no item is open")
 	case e.Index() != o.index:
-		return refuse(e, "no-interleaving", "output_index %d, item %d is open", e.Index(), o.index)
-	case e.ItemID != "" && e.ItemID != o.item.ID, e.Item != nil && e.Item.ID != o.item.ID:
-		return refuse(e, "one-identity", "item %s is open", o.item.ID)
+		return refuse(e, lawInterleave, "output_index %d, item %d is open", e.Index(), o.index)
+	case !o.named(e):
+		return refuse(e, lawIdentity, "item %s is open", o.item.ID)
 	}
 	to, ok := next(o.rules, o.place, e)
 	if !ok {
-		return refuse(e, "item-grammar", "a %s that stands at %q", o.item.Type, o.place)
+		return refuse(e, lawGrammar, "a %s that stands at %q", o.item.Type, o.place)
 	}
 	if err := o.fold(e); err != nil {
 		return err
@@ -199,17 +201,30 @@ func (s *State) applyInItem(e *Event) error {
 	return nil
 }
 
+// named reports whether an event names the open item. Events that only upstreams know may leave the id out, as
+// response.shell_call_command.added does.
+func (o *openItem) named(e *Event) bool {
+	switch {
+	case e.Type == ItemDone:
+		return e.Item != nil && e.Item.ID == o.item.ID
+	case e.ItemID == "":
+		_, tabled := known[e.Type]
+		return !tabled
+	}
+	return e.ItemID == o.item.ID
+}
+
 // Next returns the sequence number that is due.
 func (s *State) Next() int64 { return s.due }
 
-// Begun reports whether response.created was there, Running whether items may come, Ended whether the terminal was.
-func (s *State) Begun() bool { return s.place != "" }
+// Begun reports whether response.created was there.
+func (s *State) Begun() bool { return s.place != start }
 
 // Running reports whether items may come.
-func (s *State) Running() bool { return s.place == "running" }
+func (s *State) Running() bool { return s.place == running }
 
 // Ended reports whether the terminal event was there.
-func (s *State) Ended() bool { return s.place == "ended" }
+func (s *State) Ended() bool { return s.place == ended }
 
 // Items returns the finished items, in output order. The caller must not change them.
 func (s *State) Items() []Item { return s.items }

@@ -1,0 +1,140 @@
+package schema
+
+import "strings"
+
+// role is what an event does to the item that it stands in.
+type role uint8
+
+const (
+	passes   role = iota // nothing that the fold keeps
+	adds                 // output_item.added
+	finishes             // output_item.done
+	opens                // a part
+	closes               // a part
+	streams              // adds to the text of the open part, or to the arguments
+	settles              // repeats that text whole
+	notes                // adds an annotation to the open part
+	works                // says that a tool is at work
+	succeeds             // says how a tool's work ended
+	fails
+)
+
+// trait is what the code must know of an event type before it has looked at the event.
+type trait struct {
+	role role
+	part string // the type of part that it speaks of, where it speaks of one
+}
+
+var traits = map[EventType]trait{
+	ItemAdded: {role: adds}, ItemDone: {role: finishes},
+	PartAdded: {role: opens}, PartDone: {role: closes},
+	TextDelta: {streams, PartOutputText}, TextDone: {settles, PartOutputText}, TextAnnotation: {notes, PartOutputText},
+	RefusalDelta: {streams, PartRefusal}, RefusalDone: {settles, PartRefusal},
+	ReasoningDelta: {streams, PartReasoningText}, ReasoningDone: {settles, PartReasoningText},
+	SummaryAdded: {opens, PartSummaryText}, SummaryDone: {closes, PartSummaryText},
+	SummaryDelta: {streams, PartSummaryText}, SummaryTextDone: {settles, PartSummaryText},
+	FunctionDelta: {role: streams}, FunctionDone: {role: settles},
+	CustomDelta: {role: streams}, CustomDone: {role: settles},
+	CallDelta: {role: streams}, CallArguments: {role: settles},
+	ListInProgress: {role: works}, ListCompleted: {role: succeeds}, ListFailed: {role: fails},
+	CallInProgress: {role: works}, CallCompleted: {role: succeeds}, CallFailed: {role: fails},
+}
+
+// deltaOf names the event that streams into a part, or into a call.
+var deltaOf = map[string]EventType{
+	PartOutputText: TextDelta, PartRefusal: RefusalDelta, PartReasoningText: ReasoningDelta, PartSummaryText: SummaryDelta,
+	KindFunctionCall: FunctionDelta, KindMCPCall: CallDelta, KindCustomCall: CustomDelta,
+}
+
+// textual reports whether a part of that type holds one string, which deltas bring.
+func textual(part string) bool { return deltaOf[part] != "" }
+
+// grammar is the table of one kind, for looking up.
+type grammar map[Place]map[Step]Place
+
+var (
+	grammars  = map[string]grammar{}
+	byPlace   = map[string]map[Place][]Rule{} // kind → place → rules, in the table's order
+	known     = map[EventType]string{}        // event type → kind of item that it belongs to, where only one has it
+	knownPart = map[string]bool{}             // types of content parts that the table names
+)
+
+func init() {
+	for _, r := range rules {
+		if grammars[r.Kind] == nil {
+			grammars[r.Kind], byPlace[r.Kind] = grammar{}, map[Place][]Rule{}
+		}
+		if grammars[r.Kind][r.From] == nil {
+			grammars[r.Kind][r.From] = map[Step]Place{}
+		}
+		grammars[r.Kind][r.From][r.On] = r.To
+		byPlace[r.Kind][r.From] = append(byPlace[r.Kind][r.From], r)
+		t, p := r.On.split()
+		knownPart[p] = true
+		if kind, twice := known[t]; twice && kind != r.Kind {
+			known[t] = ""
+			continue
+		}
+		known[t] = r.Kind
+	}
+}
+
+// split takes a step apart: the event's type, and the part's where the rules tell parts apart.
+func (s Step) split() (EventType, string) {
+	name, p, _ := strings.Cut(strings.TrimSuffix(string(s), ")"), "(")
+	return EventType(name), p
+}
+
+// tabled returns the kind under which the table knows an item.
+func tabled(kind string) string {
+	if _, ok := grammars[kind]; ok && kind != kindResponse {
+		return kind
+	}
+	return anyKind
+}
+
+// step returns an event as the rules see it.
+func step(e *Event) Step {
+	if e.Part == nil || e.Type != PartAdded && e.Type != PartDone {
+		return Step(e.Type)
+	}
+	if !knownPart[e.Part.Type] {
+		return part(e.Type, anyPart)
+	}
+	return part(e.Type, e.Part.Type)
+}
+
+// next returns the place behind an event, and whether the table allows the event at all. An event type that the table
+// does not know is an upstream's own: it stays where it is.
+func next(kind string, from Place, e *Event) (Place, bool) {
+	if to, ok := grammars[kind][from][step(e)]; ok {
+		return to, true
+	}
+	if _, tabled := known[e.Type]; tabled || from == start || from == closed {
+		return from, false
+	}
+	return from, true
+}
+
+// path returns the shortest way of fillable rules from a place to one where step is allowed, leaving out the rules that
+// avoid names; nil and true if it is allowed at once.
+func path(kind string, from Place, to Step, avoid func(Rule) bool) ([]Rule, bool) {
+	type way struct {
+		at    Place
+		rules []Rule
+	}
+	seen := map[Place]bool{from: true}
+	for queue := []way{{at: from}}; len(queue) > 0; queue = queue[1:] {
+		w := queue[0]
+		for _, r := range byPlace[kind][w.at] {
+			if r.On == to {
+				return w.rules, true
+			}
+			if r.Fill && !seen[r.To] && !avoid(r) {
+				seen[r.To] = true
+				queue = append(queue, way{r.To, append(w.rules[:len(w.rules):len(w.rules)], r)})
+			}
+		}
+	}
+	return nil, false
+}
