@@ -80,8 +80,8 @@ func TestObserve_Trace(t *testing.T) {
 	if span.Name() != "POST /v1/responses" {
 		t.Errorf("span %q", span.Name())
 	}
-	if cmd := r.ref.Response(); want == "" || cmd == "" {
-		t.Errorf("span %s of %s", want, cmd)
+	if r.cmd.Trace != want {
+		t.Errorf("the command carries %q, want %q", r.cmd.Trace, want)
 	}
 }
 

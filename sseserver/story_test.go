@@ -31,6 +31,7 @@ func storyCommand(id string) *schema.Command {
 // run is a response being told: it turns words into the frames of a legal sequence.
 type run struct {
 	tb  testing.TB
+	cmd *schema.Command
 	ref schema.Ref
 	seq *schema.Sequencer
 	// frames holds all so far, one each.
@@ -48,7 +49,7 @@ func tell(tb testing.TB, cmd *schema.Command) *run {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &run{tb: tb, ref: cmd.Ref(), seq: schema.NewSequencer(state), frames: [][]byte{rec.Frames}}
+	return &run{tb: tb, cmd: cmd, ref: cmd.Ref(), seq: schema.NewSequencer(state), frames: [][]byte{rec.Frames}}
 }
 
 // push returns the frames of one more event, and of what must stand before it.

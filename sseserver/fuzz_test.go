@@ -1,0 +1,70 @@
+package sseserver
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// A cursor is taken only as the plain number that it is; the header wins; whatever else comes is refused as invalid.
+func FuzzCursor(f *testing.F) {
+	for _, v := range []string{"", "0", "14", "-1", "+1", "01", "1e3", "0x1", "٣", "9007199254740993", "1\x00", " 1", "1,2"} {
+		f.Add(v, "3")
+		f.Add("", v)
+	}
+	f.Fuzz(func(t *testing.T, header, query string) {
+		at, err := readCursor(http.Header{http.CanonicalHeaderKey(headerCursor): {header}}, url.Values{queryCursor: {query}})
+		value := header
+		if header == "" {
+			value = query
+		}
+		if err != nil {
+			if refusal, hidden := refusalOf(err); refusal.Code != schema.CodeInvalidCursor || hidden || len(refusal.Message) > 200 {
+				t.Errorf("(%q, %q): %v", header, query, err)
+			}
+			return
+		}
+		if at.after < 0 || strconv.FormatInt(at.after, 10) != value || !at.given() {
+			t.Errorf("(%q, %q) became %+v", header, query, at)
+		}
+	})
+}
+
+// No path makes the server panic, answer with more than a bounded part of it, or read a response that it does not name
+// letter for letter.
+func FuzzPath(f *testing.F) {
+	for _, id := range []string{storyID, "", ".", "..", "*", ">", "t1.>", "a b", "%00", "%2e%2e%2f", "%ff", "$JS.API", "'", strings.Repeat("x", 300)} {
+		f.Add(id, "")
+		f.Add(id, "stream=true&starting_after=1")
+	}
+	f.Add(storyID, "stream=%zz;")
+	m := newMemory()
+	r := whole(f, storyID, "word")
+	m.append(r.ref, r.all())
+	s := New(Config{Broker: m, Follow: Following(m.follow)})
+	f.Fuzz(func(t *testing.T, id, query string) {
+		u, err := url.ParseRequestURI("/v1/responses/" + id)
+		if err != nil {
+			return
+		}
+		u.RawQuery = query
+		req := httptest.NewRequest(http.MethodGet, "/", nil)
+		req.URL, req.RequestURI = u, u.RequestURI()
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, req)
+		body := w.Body.String()
+		switch {
+		case w.Code >= 500:
+			t.Errorf("%q: status %d: %s", u, w.Code, body)
+		case w.Code >= 400 && len(body) > 1000:
+			t.Errorf("%q: %d bytes of error", u, len(body))
+		case w.Code == http.StatusOK && u.EscapedPath() != "/v1/responses/"+storyID:
+			t.Errorf("%q reads a response", u)
+		}
+	})
+}
