@@ -3,12 +3,10 @@ package mcp
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/mark3labs/mcp-go/client/transport"
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
 )
 
@@ -77,7 +75,7 @@ func (e *entry) try(ctx context.Context, op operation) (err error, retry bool) {
 	}
 	seen := x.seen()
 	switch {
-	case isStale(seen, err):
+	case isStale(seen):
 		e.drop(s)
 		retry = true
 	case seen.rpc != nil && seen.rpc.code == mcpgo.HEADER_MISMATCH:
@@ -95,10 +93,10 @@ func (e *entry) try(ctx context.Context, op operation) (err error, retry bool) {
 
 // isStale says that the server does not know the session (any more), and so has not executed anything: HTTP 404, or, in
 // the TypeScript SDK, 400 with JSON-RPC code -32000; or it was restarted with another protocol version.
-func isStale(seen facts, err error) bool {
+func isStale(seen facts) bool {
 	switch {
 	case seen.rpc == nil:
-		return errors.Is(err, transport.ErrSessionTerminated)
+		return seen.status == http.StatusNotFound
 	case seen.rpc.code == mcpgo.UNSUPPORTED_PROTOCOL_VERSION:
 		return true
 	case seen.rpc.code == noSession:
@@ -141,7 +139,7 @@ func (e *entry) session(ctx context.Context) (*session, error) {
 // open makes a session for all who wait for it. It outlives the caller who asked first.
 func (e *entry) open(o *opening, last *session) {
 	if last != nil {
-		last.close()
+		e.pool.tasks.Go(last.close)
 	}
 	o.session, o.err = e.dial()
 	e.mu.Lock()

@@ -2,8 +2,13 @@ package mcp
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -180,4 +185,21 @@ func TestDial_OutlastsSilentProbe(t *testing.T) {
 	if eraOf(p, s) != legacy {
 		t.Errorf("era = %q", eraOf(p, s))
 	}
+}
+
+// A server is reached by TLS too, if its certificate is known; else it is not.
+func TestPool_SpeaksTLS(t *testing.T) {
+	t.Parallel()
+	ts := httptest.NewUnstartedServer(&fake{})
+	ts.EnableHTTP2 = true
+	ts.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshake that fails on purpose
+	ts.StartTLS()
+	t.Cleanup(ts.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(ts.Certificate())
+	p := newPool(t, Config{TLS: &tls.Config{RootCAs: roots}})
+	mustCall(t, p, Server{URL: ts.URL}, "echo", "")
+	mustCall(t, p, Server{URL: ts.URL, Trusted: true}, "echo", "")
+	_, err := newPool(t, Config{}).ListTools(t.Context(), "t1", Server{URL: ts.URL})
+	wantError(t, err, KindHTTP, 502)
 }

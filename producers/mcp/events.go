@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"io"
 	"math"
+	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,11 +22,14 @@ const maxServerRequests = 16
 // are emptied, since nobody listens to them; and an answer to one request ends after the first response, since mcp-go
 // leaks a goroutine for ever if it meets three.
 type events struct {
-	io.Closer
+	body  io.Closer
 	in    *bufio.Reader
 	x     *exchange
 	out   []byte
 	event event
+
+	mu    sync.Mutex
+	ended chan struct{} // closed when nobody reads in any more; nil before the response
 
 	maxEvent int
 	left     int
@@ -35,7 +40,7 @@ type events struct {
 
 func newEvents(body io.ReadCloser, x *exchange, maxEvent, maxTotal int) *events {
 	return &events{
-		Closer: body, in: bufio.NewReader(body), x: x,
+		body: body, in: bufio.NewReader(body), x: x,
 		maxEvent: maxEvent, left: maxTotal, endless: maxTotal == endless,
 	}
 }
@@ -105,9 +110,45 @@ func (e *events) pass() {
 			e.event.data = nil
 		}
 	case response:
-		e.answered = !e.endless
+		if e.answered = !e.endless; e.answered {
+			e.settle()
+		}
 	}
 	e.out = e.event.bytes()
+}
+
+// settleTime is how long the end of a stream may take after its response.
+const settleTime = 10 * time.Millisecond
+
+// settle waits a moment for the end of the body before the response is handed out. mcp-go closes the body at once, and
+// a connection whose body was not read to its end is lost: the next call would pay for another TLS handshake.
+func (e *events) settle() {
+	ended := make(chan struct{})
+	e.mu.Lock()
+	e.ended = ended
+	e.mu.Unlock()
+	go func() {
+		defer close(ended)
+		_, _ = e.in.Peek(1) // what there is does not matter: only whether it ends
+	}()
+	timer := time.NewTimer(settleTime)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	}
+}
+
+// Close implements [io.Closer]. It is called from other goroutines than Read is, to end a Read.
+func (e *events) Close() error {
+	err := e.body.Close()
+	e.mu.Lock()
+	ended := e.ended
+	e.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+	return err
 }
 
 // event is one server-sent event as mcp-go needs it: the fields other than data as they came, the data joined.

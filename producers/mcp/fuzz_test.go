@@ -3,13 +3,11 @@ package mcp
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
 )
 
 // A URL that passes is https on a public port of a name, or of an address that the dialer would allow.
@@ -41,36 +39,6 @@ func FuzzCheckURL(f *testing.F) {
 			t.Fatalf("CheckURL passes %q, the dialer does not", raw)
 		}
 	})
-}
-
-func readEvents(body io.Reader, maxEvent, maxTotal int) (string, error) {
-	out, err := io.ReadAll(newEvents(io.NopCloser(body), &exchange{}, maxEvent, maxTotal))
-	return string(out), err
-}
-
-// Of a stream of events, one response passes, with what a client needs to resume; what nobody reads does not.
-func TestEvents_PassOneResponse(t *testing.T) {
-	t.Parallel()
-	in := ": hello\r\n\r\nid: 1\nretry: 5\ndata:\n\nid: 2\ndata: {\"method\":\"n\"}\n\n" +
-		"data: {\"method\":\"ping\",\"id\":9}\n\ndata: noise\n\nevent: message\ndata:{\"id\":1,\ndata:\"result\":{}}\n\ndata: {\"id\":1}\n\n"
-	want := "id: 1\nretry: 5\n\nid: 2\n\ndata: {\"method\":\"ping\",\"id\":9}\n\nevent: message\ndata: {\"id\":1,\ndata: \"result\":{}}\n\n"
-	for name, body := range map[string]io.Reader{"whole": strings.NewReader(in), "bytes": iotest.OneByteReader(strings.NewReader(in))} {
-		if got, err := readEvents(body, 1<<20, 1<<20); err != nil || got != want {
-			t.Errorf("%s: %q, %v", name, got, err)
-		}
-	}
-	if got, _ := readEvents(strings.NewReader("data: {\"id\":1}"), 1<<20, 1<<20); got != "data: {\"id\":1}\n\n" {
-		t.Errorf("an event without its empty line gives %q", got)
-	}
-}
-
-// A listening stream passes responses without end, and the address to post to.
-func TestEvents_Listen(t *testing.T) {
-	t.Parallel()
-	in := "event: endpoint\ndata: /x\n\ndata: {\"id\":1}\n\ndata: {\"id\":2}\n\n"
-	if got, err := readEvents(strings.NewReader(in), 1<<10, endless); err != nil || got != in {
-		t.Errorf("%q, %v", got, err)
-	}
 }
 
 // No body makes the filter hold more than the bound of an event, pass more than that of an answer, or pass two

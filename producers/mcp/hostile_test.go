@@ -261,21 +261,24 @@ func TestCallTool_BoundsResult(t *testing.T) {
 // A list whose pages do not end, or go in a circle, is an error after a bounded number of requests.
 func TestListTools_BoundsPages(t *testing.T) {
 	t.Parallel()
-	for name, cursor := range map[string]func(n int) string{
-		"endless": func(n int) string { return fmt.Sprint(n) },
-		"circle":  func(n int) string { return fmt.Sprint(n % 3) },
+	for name, test := range map[string]struct {
+		cursor func(n int) string
+		want   int
+	}{
+		"endless": {func(n int) string { return fmt.Sprint(n) }, 20},
+		"circle":  {func(n int) string { return fmt.Sprint(n % 3) }, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := 0
 			f := &fake{on: handlers{"tools/list": func(w http.ResponseWriter, _ *http.Request, m message) {
 				n++
-				reply(w, m, fmt.Sprintf(`{"tools":[],"nextCursor":%q}`, cursor(n)))
+				reply(w, m, fmt.Sprintf(`{"tools":[],"nextCursor":%q}`, test.cursor(n)))
 			}}}
 			p := newPool(t, Config{})
 			_, err := p.ListTools(t.Context(), "t1", Server{URL: serve(t, f).URL})
 			wantError(t, err, KindProtocol, codeInternal)
-			if got := f.count("tools/list"); got > 20 {
-				t.Errorf("%d pages were asked for", got)
+			if got := f.count("tools/list"); got != test.want {
+				t.Errorf("%d pages were asked for, want %d", got, test.want)
 			}
 		})
 	}
@@ -302,22 +305,24 @@ func TestCallTool_TakesFirstOfManyResponses(t *testing.T) {
 	}
 }
 
-// A server that asks back is answered, up to a bound, and the call goes on.
+// A server that asks back is answered, up to a bound, and the call goes on: what the server thinks of these answers is
+// not its answer to the call.
 func TestCallTool_RefusesServerRequests(t *testing.T) {
 	t.Parallel()
 	f := &fake{}
-	f.on = handlers{"tools/call": func(w http.ResponseWriter, _ *http.Request, m message) {
+	f.on = handlers{"": func(w http.ResponseWriter, _ *http.Request, _ message) { w.WriteHeader(http.StatusBadGateway) }}
+	f.on["tools/call"] = func(w http.ResponseWriter, _ *http.Request, m message) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for i := range 1000 {
 			fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"sampling/createMessage\",\"params\":{}}\n\n", i+100)
 		}
 		_ = http.NewResponseController(w).Flush()
 		eventually(t, "the requests are answered", func() bool { return f.count("") >= maxServerRequests })
-		fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{\"content\":[]}}\n\n", m.ID)
-	}}
+		fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":%s,\"error\":{\"code\":-1,\"message\":\"no\"}}\n\n", m.ID)
+	}
 	p := newPool(t, Config{})
-	s := Server{URL: serve(t, f).URL}
-	mustCall(t, p, s, "echo", "")
+	_, err := p.CallTool(t.Context(), "t1", Server{URL: serve(t, f).URL}, "echo", nil)
+	wantError(t, err, KindProtocol, -1)
 	if n := f.count(""); n != maxServerRequests {
 		t.Errorf("%d answers were sent to the server", n)
 	}

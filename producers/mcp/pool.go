@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -121,7 +122,7 @@ func (p *Pool) result(raw jsontext.Value) (Result, error) {
 // enter finds or makes the entry for a server, and holds it until leave.
 func (p *Pool) enter(tenant string, s Server) (*entry, error) {
 	if err := s.validate(p.cfg.AllowPrivate); err != nil {
-		return nil, &Error{KindHTTP, 400, err.Error(), err}
+		return nil, &Error{KindHTTP, http.StatusBadRequest, err.Error(), err}
 	}
 	k := s.key(tenant)
 	p.mu.Lock()

@@ -54,7 +54,7 @@ type dialer struct {
 	server Server
 	routes *routes
 	life   context.Context // ends all sessions
-	spawn  func(func())
+	spawn  func(func())    // runs a goroutine that the pool waits for
 }
 
 // dial opens a session in the era that is known, or finds it out. ctx bounds the opening, not the session.
@@ -94,10 +94,10 @@ func (d *dialer) tripper(listens bool) (*tripper, error) {
 	}, nil
 }
 
-// newSession wraps a transport; life is what ends the session's requests.
-func (d *dialer) newSession(inner transport.Interface, http bool) *session {
+// newSession wraps a transport. The session is lost, at the latest, when the dialer's life ends.
+func (d *dialer) newSession(inner transport.Interface, overHTTP bool) *session {
 	lost, lose := context.WithCancelCause(d.life)
-	w := &wire{Interface: inner, limits: d.cfg, lost: lost, spawn: d.spawn, http: http}
+	w := &wire{Interface: inner, limits: d.cfg, lost: lost, spawn: d.spawn, http: overHTTP}
 	return &session{wire: w, lose: lose}
 }
 
@@ -170,7 +170,7 @@ func (d *dialer) open(ctx context.Context, s *session, life context.Context) err
 		_, err = s.client.Initialize(ctx, req)
 	}
 	if err != nil {
-		s.close()
+		d.spawn(s.close) // may take its time, which the caller has not
 		return fmt.Errorf("initialize: %w", err)
 	}
 	return nil

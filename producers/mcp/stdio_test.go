@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,11 +50,12 @@ func playStdio(role string) {
 				return
 			}
 		}
-	case "deaf": // answers nothing, and ends for nothing but a signal
+	case "deaf": // answers nothing, and ends for nothing but the last signal
+		signal.Ignore(syscall.SIGTERM)
 		_, _ = io.Copy(io.Discard, bufio.NewReader(os.Stdin))
-		<-context.Background().Done()
+		<-time.After(time.Hour)
 	case "sleep":
-		time.Sleep(time.Hour) //nolint:forbidigo // this is the child of the child: a process to be killed, not a test
+		<-time.After(time.Hour)
 	}
 }
 
@@ -91,12 +94,16 @@ func TestStdio_ReplacesDeadProcess(t *testing.T) {
 	}
 }
 
-// A server that ends for nothing is made to, and one that answers nothing costs the time of the initialization.
+// A server that answers nothing costs the time of the initialization; and though it ends for nothing, Close ends it.
 func TestStdio_EndsDeafServer(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, Config{InitTimeout: 100 * time.Millisecond, ProbeTimeout: 50 * time.Millisecond})
+	start := time.Now()
 	_, err := p.ListTools(t.Context(), "t1", stdioServer("deaf"))
 	wantError(t, err, KindHTTP, 504)
+	if took := time.Since(start); took > exitTimeout {
+		t.Errorf("the caller waited %v for the end of the process", took)
+	}
 }
 
 // A line that does not end is cut off at the bound of a message.
