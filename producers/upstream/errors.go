@@ -21,14 +21,14 @@ const (
 	CodeRefused = "upstream_refused"
 )
 
-// MaxRetryAfter is the longest wait that an upstream can ask for.
-const MaxRetryAfter = time.Minute
+// maxRetryAfter is the longest wait that an upstream can ask for.
+const maxRetryAfter = time.Minute
 
 // Error is how a model call fails.
 type Error struct {
 	// Public is what the caller may be told: no key and no address of an upstream is in it.
 	Public *schema.Error
-	// RetryAfter is how long the upstream asks to be left alone, MaxRetryAfter at most; 0 if it does not say.
+	// RetryAfter is how long the upstream asks to be left alone, a minute at most; 0 if it does not say.
 	RetryAfter time.Duration
 
 	cause error

@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,8 +16,8 @@ import (
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // mend returns JSON that a strict decoder reads as a lenient one reads data: of several members with one name the last
-// one, U+FFFD for ill-formed UTF-8. Strict JSON is returned as it is. Data that no decoder reads, or that nests deeper
-// than schema.MaxDepth, is an error.
+// one, U+FFFD for ill-formed UTF-8. Strict JSON is returned as it is. Data that no decoder reads is an error, and so
+// is data to be mended that nests deeper than schema.MaxDepth.
 func mend(data jsontext.Value) (jsontext.Value, error) {
 	if data.IsValid() {
 		return data, nil
@@ -24,6 +26,9 @@ func mend(data jsontext.Value) (jsontext.Value, error) {
 	out, err := mendNext(dec)
 	if err != nil {
 		return nil, fmt.Errorf("mend JSON: %w", err)
+	}
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("mend JSON: more than one value")
 	}
 	return out, nil
 }

@@ -188,19 +188,19 @@ func (a *answer) failure(r *refusal) *Error {
 	return statusError(a.name, status, r, a.redact)
 }
 
-// retryAfter reads Retry-After (RFC 9110, section 10.2.3): seconds or a date, MaxRetryAfter at most, 0 for anything else.
+// retryAfter reads Retry-After (RFC 9110, section 10.2.3): seconds or a date, maxRetryAfter at most, 0 for anything else.
 func retryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
 	if strings.Trim(value, "0123456789") == "" && value != "" {
 		seconds, err := strconv.ParseInt(value, 10, 32)
 		if err != nil { // so many that they do not fit
-			return MaxRetryAfter
+			return maxRetryAfter
 		}
-		return min(time.Duration(seconds)*time.Second, MaxRetryAfter)
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 	}
 	at, err := http.ParseTime(value)
 	if err != nil {
 		return 0
 	}
-	return min(max(time.Until(at), 0), MaxRetryAfter)
+	return min(max(time.Until(at), 0), maxRetryAfter)
 }

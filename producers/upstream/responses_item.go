@@ -30,10 +30,14 @@ type passing struct {
 
 func (t *transit) pass(e *schema.Event, delta jsontext.Value) error {
 	p := t.find(e)
-	if p == nil {
+	switch {
+	case p == nil && e.Type == schema.ItemAdded && e.Item != nil:
 		p = t.open(e)
-	}
-	if p.done {
+	case p == nil && e.Type == schema.ItemDone && e.Item != nil:
+		return t.retell(e.Item)
+	case p == nil:
+		return broken(nil, "upstream %s spoke of an item that it had not begun", t.name)
+	case p.done:
 		return broken(nil, "upstream %s went on with an item that was done", t.name)
 	}
 	p.localize(e)
@@ -47,7 +51,7 @@ func (t *transit) pass(e *schema.Event, delta jsontext.Value) error {
 		if e.Delta = &text; text == "" {
 			return nil
 		}
-	case e.Type == schema.ItemDone:
+	case e.Type == schema.ItemDone && e.Item != nil:
 		p.finish(e.Item)
 	}
 	return t.items.emit(*e)
@@ -74,13 +78,10 @@ func upstreamID(e *schema.Event) string {
 	return e.ItemID
 }
 
-// open begins an item. If output_item.added was left out, the sequencer derives it.
+// open begins the item of an output_item.added.
 func (t *transit) open(e *schema.Event) *passing {
-	p := &passing{}
+	p := &passing{kind: e.Item.Type}
 	p.index, p.id = t.items.claim()
-	if e.Item != nil {
-		p.kind = e.Item.Type
-	}
 	if id := upstreamID(e); id != "" {
 		t.byID[id] = p
 	}

@@ -180,10 +180,15 @@ func (s *story) run() []txtar.File {
 		s.t.Fatal(err)
 	}
 	var events strings.Builder
+	q := begunSequencer(s.t)
 	outcome, err := up.Stream(s.t.Context(), &s.req, func(e schema.Event) error {
 		events.WriteString(line(s.t, &e))
+		sequence(s.t, q, e)
 		return nil
 	})
+	if err == nil {
+		finishSequence(s.t, q)
+	}
 	files := []txtar.File{{Name: "events", Data: []byte(events.String())}, {Name: "outcome", Data: []byte(s.ending(outcome, err))}}
 	if s.sent.Len() > 0 {
 		files = append([]txtar.File{{Name: "sent", Data: s.sent.Bytes()}}, files...)
