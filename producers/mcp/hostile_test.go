@@ -218,8 +218,9 @@ func TestCallTool_BoundsAnswer(t *testing.T) {
 		},
 		"events": func(w http.ResponseWriter, _ message) {
 			w.Header().Set("Content-Type", "text/event-stream")
-			for range size / 1024 {
-				if _, err := fmt.Fprintf(w, "data: {\"method\":\"n\",\"params\":\"%01000d\"}\n\n", 0); err != nil {
+			event := []byte(`data: {"method":"n","params":"` + strings.Repeat("n", 64<<10) + "\"}\n\n")
+			for range size / len(event) {
+				if _, err := w.Write(event); err != nil {
 					return
 				}
 			}
