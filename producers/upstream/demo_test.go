@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,27 +35,36 @@ func ask(model, text string) *Request {
 	}
 }
 
-// demo-slow speaks in 20 deltas, 100 ms apart.
+// demo-slow speaks in 20 deltas at most, 100 ms apart by the clock.
 func TestDemo_SlowKeepsItsPace(t *testing.T) {
 	t.Parallel()
-	var waits []time.Duration
-	up := openOne(t, Config{Name: "demo", Dialect: "demo", Pause: func(_ context.Context, d time.Duration) error {
-		waits = append(waits, d)
-		return nil
-	}}, "demo-slow")
-	deltas := 0
-	_, err := up.Stream(t.Context(), ask("demo-slow", "Tell me about the Danube and its springs"), func(e schema.Event) error {
-		if e.Type == schema.TextDelta {
-			deltas++
+	synctest.Test(t, func(t *testing.T) {
+		up := openOne(t, Config{Name: "demo", Dialect: "demo"}, "demo-slow")
+		deltas, start := 0, time.Now()
+		_, err := up.Stream(t.Context(), ask("demo-slow", "Tell me about the Danube and its springs"), func(e schema.Event) error {
+			if e.Type == schema.TextDelta {
+				deltas++
+			}
+			return nil
+		})
+		if took := time.Since(start); err != nil || deltas < 15 || deltas > 20 || took != time.Duration(deltas)*100*time.Millisecond {
+			t.Errorf("%d deltas in %v, err = %v", deltas, took, err)
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if deltas < 15 || deltas > 20 || len(waits) != deltas || waits[0] != 100*time.Millisecond {
-		t.Errorf("%d deltas, %d waits, the first %v", deltas, len(waits), waits[0])
-	}
+}
+
+// A pause ends with the context too.
+func TestDemo_PauseEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		up := openOne(t, Config{Name: "demo", Dialect: "demo"}, "demo")
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		defer cancel()
+		_, err := up.Stream(ctx, ask("demo", "[[delay=10s]] slowly"), ignore)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("err = %v", err)
+		}
+	})
 }
 
 // A call that was cut goes on where it stopped, if what was said stands in the context.

@@ -182,6 +182,7 @@ func (t *transit) retell(it *schema.Item) error {
 	events := append([]schema.Event{{Type: schema.ItemAdded, Item: begun(it)}}, deltas(it)...)
 	events = append(events, schema.Event{Type: schema.ItemDone, Item: it})
 	p := t.open(&events[0])
+	p.finish(it)
 	for i := range events {
 		p.localize(&events[i])
 		if events[i].Item == nil {
@@ -191,7 +192,6 @@ func (t *transit) retell(it *schema.Item) error {
 			return err
 		}
 	}
-	p.finish(it)
 	return nil
 }
 
