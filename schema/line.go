@@ -122,11 +122,12 @@ func kindOf(e *Event) string {
 }
 
 // begin opens a line for an item that is new here. Without output_item.added its kind follows from the event, or from
-// output_item.done; an event of an unknown type that names no item begins none.
+// output_item.done; an event of an unknown type that names no item begins none, nor does an
+// annotation of nothing.
 func (q *Sequencer) begin(producer string, e *Event) *line {
 	l := &line{producer: producer, kind: kindOf(e)}
 	id := e.itemID()
-	if l.kind == "" && id == "" {
+	if l.kind == "" && id == "" || traits[e.Type].role == notes {
 		return nil
 	}
 	if id != "" {
