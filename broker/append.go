@@ -73,7 +73,7 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 
 // try publishes m once.
 func (b *Broker) try(ctx context.Context, m *message) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	ctx, cancel := b.conns.outages.try(ctx)
 	defer cancel()
 	// The message is made anew each time: the client library writes into its header.
 	msg := &nats.Msg{Subject: m.subject, Data: m.data, Header: make(nats.Header, len(m.header)+1)}
@@ -155,7 +155,7 @@ func insist[T any](ctx context.Context, read func(context.Context) (T, error)) (
 }
 
 func (b *Broker) ask(ctx context.Context, stream string, q leaderQuery) (*stored, error) {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	ctx, cancel := b.conns.outages.try(ctx)
 	defer cancel()
 	request, err := json.Marshal(q)
 	if err != nil {

@@ -78,7 +78,7 @@ func (b *Broker) open(ctx context.Context) (err error) {
 		return err
 	}
 	b.gates, b.levels = newGates(b.partitions), make([]level, b.partitions)
-	b.live = newLive(b.conns.live, func(err error) { b.log.Error("live record", "error", err) })
+	b.live = newLive(b.conns, func(err error) { b.log.Error("live record", "error", err) })
 	b.Hubs = hub.New(source{b}, b.cfg.Hub)
 	b.conns.live.SetReconnectHandler(b.restored)
 	return nil

@@ -20,16 +20,18 @@ const reconnectWait = 100 * time.Millisecond
 // server looks for messages, and a reader that is slow to take what was republished must not hold up acknowledgements.
 type conns struct {
 	publish, live, replay, queue *nats.Conn
+
+	outages *outages
 }
 
 func (c *conns) all() []*nats.Conn { return []*nats.Conn{c.publish, c.live, c.replay, c.queue} }
 
 func dial(cfg Config, server *embed.Server) (*conns, error) {
-	var c conns
+	c := conns{outages: newOutages()}
 	for name, slot := range map[string]**nats.Conn{
 		"publish": &c.publish, "live": &c.live, "replay": &c.replay, "queue": &c.queue,
 	} {
-		nc, err := nats.Connect(cfg.URL, cfg.options(name, server)...)
+		nc, err := nats.Connect(cfg.URL, cfg.options(name, server, c.outages.strike)...)
 		if err != nil {
 			c.close()
 			return nil, fmt.Errorf("connect to NATS %s: %w", cfg.URL, err)
@@ -43,13 +45,14 @@ func dial(cfg Config, server *embed.Server) (*conns, error) {
 	return &c, nil
 }
 
-func (c Config) options(name string, server *embed.Server) []nats.Option {
+func (c Config) options(name string, server *embed.Server, lost func()) []nats.Option {
 	log := c.Logger.With("connection", name)
 	opts := []nats.Option{
 		nats.Name("midstream " + name), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
 		// What cannot be sent now fails now and is tried again by its owner, rather than sent late by the client.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			lost()
 			if err != nil {
 				log.Warn("nats connection lost", "error", err)
 			}

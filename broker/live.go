@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"sync"
@@ -29,8 +30,9 @@ type heard struct {
 // once, perhaps repeated, in order as far as they come. One subscription serves all listeners of a response in this process,
 // hub and writer, so the server sends each record once.
 type live struct {
-	nc     *nats.Conn
-	report func(error)
+	nc      *nats.Conn
+	outages *outages
+	report  func(error)
 
 	mu     sync.Mutex
 	topics map[string]*topic
@@ -42,13 +44,33 @@ type topic struct {
 	listeners map[int]func(*heard)
 }
 
-func newLive(nc *nats.Conn, report func(error)) *live {
-	return &live{nc: nc, report: report, topics: make(map[string]*topic)}
+func newLive(c *conns, report func(error)) *live {
+	return &live{nc: c.live, outages: c.outages, report: report, topics: make(map[string]*topic)}
 }
 
-// listen calls deliver for each record until stop returns. Calls may still be under way when stop returns; deliver must not
-// block, since other listeners of the response wait behind it.
+// listen calls deliver for each record that is stored after it has returned, until stop is called. Calls may still be under
+// way when stop returns; deliver must not block, since other listeners of the response wait behind it.
 func (l *live) listen(subject string, deliver func(*heard)) (stop func(), err error) {
+	stop, err = l.join(subject, deliver)
+	if err == nil {
+		l.settle()
+	}
+	return stop, err
+}
+
+// settle waits until the server knows of every subscription: it reads this connection on its own, so a record could be
+// stored, and a tip read, before it gets there. An outage is no error, since then nothing is heard in any case and the
+// subscription is made again with the connection.
+func (l *live) settle() {
+	if !l.nc.IsConnected() {
+		return
+	}
+	ctx, cancel := l.outages.try(context.Background())
+	defer cancel()
+	_ = l.nc.FlushWithContext(ctx)
+}
+
+func (l *live) join(subject string, deliver func(*heard)) (stop func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t, ok := l.topics[subject]

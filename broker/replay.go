@@ -62,7 +62,7 @@ func (b *Broker) replay(ctx context.Context, p place, after, upto uint64, yield 
 
 // batch yields the next records behind after and returns the position of the last.
 func (b *Broker) batch(ctx context.Context, p place, after, upto uint64, yield func(*heard) error) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	ctx, cancel := b.conns.outages.try(ctx)
 	defer cancel()
 	messages, err := jetstreamext.GetBatch(ctx, b.replays, p.logStream(), replayBatch,
 		jetstreamext.GetBatchSubject(p.log()), jetstreamext.GetBatchSeq(after+1), jetstreamext.GetBatchMaxBytes(replayBytes))

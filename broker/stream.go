@@ -84,7 +84,7 @@ func (c Config) stream(name, subjects string, age time.Duration, bytes int64) je
 		Name: name, Subjects: []string{subjects}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
 		Replicas: c.Replicas, MaxAge: age, MaxBytes: bytes, Discard: jetstream.DiscardNew, AllowDirect: true,
 		// No message bears an id, so the window only has to be legal.
-		Duplicates: time.Second,
+		Duplicates: 100 * time.Millisecond,
 	}
 }
 

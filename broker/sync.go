@@ -64,8 +64,8 @@ func monitorSync(ctx context.Context, url string) (time.Duration, error) {
 	var varz struct {
 		JetStream struct {
 			Config *struct {
-				SyncAlways   bool          `json:"sync_always"`
-				SyncInterval time.Duration `json:"sync_interval,format:nano"`
+				SyncAlways   bool  `json:"sync_always"`
+				SyncInterval int64 `json:"sync_interval"` // nanoseconds
 			} `json:"config"`
 		} `json:"jetstream"`
 	}
@@ -78,5 +78,5 @@ func monitorSync(ctx context.Context, url string) (time.Duration, error) {
 	if varz.JetStream.Config.SyncAlways {
 		return 0, nil
 	}
-	return varz.JetStream.Config.SyncInterval, nil
+	return time.Duration(varz.JetStream.Config.SyncInterval), nil
 }

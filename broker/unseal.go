@@ -66,7 +66,7 @@ func (b *Broker) manifest(ctx context.Context, p place) (*manifest, error) {
 // part reads from any replica, and from the leader where that one does not have it yet. What it reads is under the manifest's
 // digest.
 func (b *Broker) part(ctx context.Context, p place, n int) ([]byte, error) {
-	try, cancel := context.WithTimeout(ctx, tryTimeout)
+	try, cancel := b.conns.outages.try(ctx)
 	defer cancel()
 	reply, err := b.conns.replay.RequestWithContext(try, directGet+p.archiveStream()+"."+p.part(n), nil)
 	if err == nil && reply.Header.Get("Status") == "" {
