@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
+
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // serveRelay forwards a model's stream as it comes, each chunk flushed: what a gateway costs that keeps nothing.
@@ -32,7 +34,7 @@ func relayTo(upstream string) http.Handler {
 		var in struct {
 			Input string `json:"input"`
 		}
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		if err := json.UnmarshalRead(r.Body, &in); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}

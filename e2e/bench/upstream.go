@@ -1,13 +1,14 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // upstream is a chat completions endpoint that sends tokens as the prompt says: "rate=50 count=200 size=16". Each token
@@ -40,7 +41,7 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 		} `json:"messages"`
 	}
 	var o order
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || len(body.Messages) == 0 {
+	if err := json.UnmarshalRead(r.Body, &body); err != nil || len(body.Messages) == 0 {
 		http.Error(w, "bad request", http.StatusBadRequest)
 		return
 	}
