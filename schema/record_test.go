@@ -8,55 +8,75 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/go-json-experiment/json"
 	"pgregory.net/rapid"
 )
 
-// fixedLog is a small log with a record of every kind.
-func fixedLog(t *testing.T) (Ref, []Record) {
-	t.Helper()
-	cmd := testCommand("resp_fixed1")
-	log := []Record{must(cmd.RequestRecord())(t)}
-	q := NewSequencer(must(Fold(log[0].Frames))(t))
-	add := func(kind Kind, body string, events ...Event) {
-		rec := Record{
-			Kind: kind, First: log[len(log)-1].Last + 1, Attempt: 1, Nonce: "nonce1",
-			Taken: map[string]int64{"wiki": 2, "model": 7}, Frames: framesOf(t, events),
-		}
-		if rec.Last = rec.First - 1 + int64(len(events)); body != "" {
-			rec.Body = []byte(body)
-		}
-		rec.Seal(log[len(log)-1].Chain)
-		log = append(log, rec)
-	}
-	push := func(e Event) []Event { return must(q.Push("model", e))(t) }
-	add(RecordClaim, `{"node":"n1"}`, push(Event{Type: InProgress})...)
-	add(RecordEvents, "", append(push(messageAdded("m")), push(textDelta("m", "Grüß Gott\u2028"))...)...)
-	add(RecordIntent, `{"turn":1,"calls":[{"id":"c1","server_label":"dice","name":"roll","arguments":"{}"}]}`)
-	add(RecordResult, `{"id":"c1","output":"4"}`)
-	add(RecordEvents, "", append(must(q.Abort())(t), must(q.Finish(Completed, wellEnded))(t)...)...)
-	return cmd.Ref(), log
+// storedRecord is a record as the log's headers and payload hold it, in testdata/records.
+type storedRecord struct {
+	Version int    `json:"version"`
+	Kind    Kind   `json:"kind"`
+	First   int64  `json:"first"`
+	Last    int64  `json:"last"`
+	Attempt int    `json:"attempt"`
+	Nonce   string `json:"nonce"`
+	Taken   string `json:"taken"`
+	Chain   string `json:"chain"`
+	Body    string `json:"body"`
+	Frames  string `json:"frames"`
 }
 
-// The record format is for ever: a log that was written once is read, chained and folded the same by every later
-// release. If this test fails, the code is wrong, never the file: it must not be rewritten.
+// fixedLog reads the log of testdata/records: a record of every kind.
+func fixedLog(t *testing.T) (Ref, []Record) {
+	t.Helper()
+	var log []Record
+	for line := range bytes.Lines(must(os.ReadFile("testdata/records/v1.jsonl"))(t)) {
+		var s storedRecord
+		if err := json.Unmarshal(line, &s); err != nil {
+			t.Fatal(err)
+		}
+		if s.Version != FormatVersion {
+			t.Fatalf("version %d in a file of version %d", s.Version, FormatVersion)
+		}
+		rec := Record{
+			Kind: s.Kind, First: s.First, Last: s.Last, Attempt: s.Attempt, Nonce: s.Nonce,
+			Body: []byte(s.Body), Frames: []byte(s.Frames),
+		}
+		if s.Taken != "" {
+			rec.Taken = map[string]int64{"wiki": 2, "model": 7}
+		}
+		if got := FormatTaken(rec.Taken); got != s.Taken {
+			t.Errorf("taken is written %s, for ever %s", got, s.Taken)
+		}
+		if n := copy(rec.Chain[:], must(hex.DecodeString(s.Chain))(t)); n != len(rec.Chain) {
+			t.Fatalf("chain of %d bytes", n)
+		}
+		log = append(log, rec)
+	}
+	return must(NewRef("t1", "resp_fixed1"))(t), log
+}
+
+// The record format is for ever: a log that was written once is chained and folded the same by every later release. If
+// this test fails the code is wrong, never the file: it must not be rewritten.
 func TestRecord_FormatIsForEver(t *testing.T) {
 	t.Parallel()
 	ref, log := fixedLog(t)
-	var got bytes.Buffer
-	fmt.Fprintf(&got, "genesis %s %x\n", ref, Genesis(ref))
-	for i := range log {
-		r := &log[i]
-		fmt.Fprintf(&got, "record version=%d kind=%s first=%d last=%d attempt=%d nonce=%s taken=%s chain=%x\nbody %q\nframes %q\n",
-			FormatVersion, r.Kind, r.First, r.Last, r.Attempt, r.Nonce, FormatTaken(r.Taken), r.Chain, r.Body, r.Frames)
+	if got := fmt.Sprintf("%x", Genesis(ref)); got != "4513db435ec0778d4a27f239ec7f00843ae3594e5fb8fc19c6d1a88529f67ccd" {
+		t.Errorf("genesis is %s", got)
 	}
-	want := must(os.ReadFile("testdata/records/v1.txt"))(t)
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Fatalf("the format has changed (-for ever +now):\n%s", diff)
+	prev := Genesis(ref)
+	for i := range log {
+		if got := log[i].Link(prev); got != log[i].Chain {
+			t.Errorf("record %d: chain is %x, for ever %x", i, got, log[i].Chain)
+		}
+		prev = log[i].Chain
 	}
 	run := must(FoldRun(ref, log))(t)
-	if !run.State.Ended() || run.Nonce != "nonce1" || len(run.Intent.Calls) != 1 || *run.Results["c1"].Output != "4" {
+	if len(run.Intent.Calls) != 1 || run.Nonce != "nonce1" || *run.Results["c1"].Output != "4" || run.Command.Tenant != "t1" {
 		t.Errorf("folded: %+v", run)
+	}
+	if items := run.State.Items(); !run.State.Ended() || len(items) != 1 || items[0].Text() != "Grüß Gott\u2028" {
+		t.Errorf("items: %+v", items)
 	}
 }
 
