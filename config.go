@@ -30,39 +30,39 @@ type Config struct {
 	Listen         string   `default:"127.0.0.1:8080" help:"Address of the API, host:port. Port 0 takes a free one."`
 	InsecureListen bool     `help:"Allow an address that is not loopback. There are no API keys yet, so whoever reaches the port may use every model and MCP server of this configuration."`
 	Roles          []string `default:"gateway,producer,audit" enum:"gateway,producer,audit" help:"What this node does: gateway answers HTTP, producer works on runs. audit is accepted and does nothing yet."`
-	Node           string   `help:"Name of this node in claims, logs and metrics. Default: the host name."`
+	Node           string   `placeholder:"NAME" help:"Name of this node in claims, logs and metrics. Default: the host name."`
 	Demo           string   `default:"auto" enum:"auto,on,off" help:"The scripted models demo and demo-slow, and the MCP server demo, which need no key. auto: if there is no upstream."`
+
+	Upstreams []UpstreamConfig `kong:"-" help:"LLM endpoints, in order: the first whose models match is asked. None, with OPENAI_API_KEY in the environment: OpenAI, or OPENAI_BASE_URL."`
 
 	NATS   NATSConfig   `embed:"" prefix:"nats."`
 	MCP    MCPConfig    `embed:"" prefix:"mcp."`
 	Limits LimitsConfig `embed:"" prefix:"limits."`
 	Log    LogConfig    `embed:"" prefix:"log."`
-
-	Upstreams []UpstreamConfig `kong:"-" help:"LLM endpoints, in order: the first whose models match is asked. None, with OPENAI_API_KEY in the environment: OpenAI, or OPENAI_BASE_URL."`
 }
 
 // NATSConfig says where the log is.
 type NATSConfig struct {
-	URL      string     `help:"Existing NATS servers, comma-separated. Empty: a server inside of this process."`
-	User     string     `help:"User name, for the existing server or for nats.listen."`
+	URL      string     `placeholder:"URL" help:"Existing NATS servers, comma-separated. Empty: a server inside of this process."`
+	User     string     `placeholder:"NAME" help:"User name, for the existing server or for nats.listen."`
 	Password Secret     `help:"Password that goes with it."`
-	Creds    string     `help:"File of NATS credentials, instead of user and password."`
-	CA       string     `help:"File of PEM certificates that the server's must be signed by. Turns TLS on, as a tls:// URL does."`
-	Cert     string     `help:"File of this node's own PEM certificate, for servers that ask for one."`
-	Key      string     `help:"File of the certificate's PEM key."`
-	Monitor  []string   `help:"HTTP monitoring URLs of the existing servers, to read how often they call fsync."`
+	Creds    string     `placeholder:"FILE" help:"File of NATS credentials, instead of user and password."`
+	CA       string     `placeholder:"FILE" help:"File of PEM certificates that the server's must be signed by. Turns TLS on, as a tls:// URL does."`
+	Cert     string     `placeholder:"FILE" help:"File of this node's own PEM certificate, for servers that ask for one."`
+	Key      string     `placeholder:"FILE" help:"File of the certificate's PEM key."`
+	Monitor  []string   `placeholder:"URL" help:"HTTP monitoring URLs of the existing servers, to read how often they call fsync."`
 	Data     string     `default:"./midstream-data" help:"Directory of the embedded server. One process at a time."`
-	Listen   string     `help:"Address on which other programs reach the embedded server. Needs user and password."`
+	Listen   string     `placeholder:"HOST:PORT" help:"Address on which other programs reach the embedded server. Needs user and password."`
 	Sync     SyncPolicy `default:"always" help:"When the embedded server calls fsync: always (before each acknowledgement), or an interval such as 1s, which is many times faster and may lose that much in a power cut."`
 
-	Partitions int    `help:"Partitions of the log, fixed by the first start. 0: 16 at first, then what is there."`
+	Partitions int    `placeholder:"NUMBER" help:"Partitions of the log, fixed by the first start. 0: 16 at first, then what is there."`
 	Replicas   int    `default:"1" help:"Copies of every stream, in a NATS cluster."`
 	SecretKey  Secret `help:"32 bytes in base64 (openssl rand -base64 32), the same on all nodes: seals the credentials that callers give for MCP servers. The embedded server makes its own."`
 }
 
 // MCPConfig says which MCP servers may be used.
 type MCPConfig struct {
-	AllowPrivate []netip.Prefix    `help:"Networks opened to server URLs that clients name; plain http and any port there too. None by default."`
+	AllowPrivate []netip.Prefix    `placeholder:"NETWORK" help:"Networks opened to server URLs that clients name; plain http and any port there too. None by default."`
 	ListTimeout  time.Duration     `default:"10s" help:"Time to list a server's tools."`
 	CallTimeout  time.Duration     `default:"60s" help:"Time for one tool call."`
 	Servers      []MCPServerConfig `kong:"-" help:"Servers that a request may name by server_label alone."`

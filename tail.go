@@ -23,7 +23,7 @@ import (
 // tailCommand follows a response.
 type tailCommand struct {
 	Response string `arg:"" name:"response-id" help:"The response: resp_…"`
-	From     int64  `env:"-" help:"Begin with the event of this sequence number."`
+	From     int64  `env:"-" placeholder:"N" help:"Begin with the event of this sequence number."`
 	Server   string `default:"http://127.0.0.1:8080" help:"Address of any node."`
 }
 
@@ -53,7 +53,11 @@ func (c *tailCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return &coded{exitUsage, fmt.Errorf("--server: %w", err)}
 	}
-	t := &tailer{url: target + "?stream=true", last: c.From - 1, view: newView(p.stdout, colours(p.stdout)), notes: p.stderr}
+	t := &tailer{
+		client: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()},
+		url:    target + "?stream=true", last: c.From - 1, view: newView(p.stdout, colours(p.stdout)), notes: p.stderr, sleep: sleep,
+	}
+	defer t.client.CloseIdleConnections()
 	switch err := t.follow(ctx); {
 	case err == nil:
 		return t.view.verdict()
@@ -69,11 +73,13 @@ func colours(w io.Writer) bool { return os.Getenv("NO_COLOR") == "" && isTermina
 
 // tailer reads one response over as many connections as it takes.
 type tailer struct {
+	client  *http.Client
 	url     string
 	last    int64 // the last sequence number that was shown
 	reached bool  // a server has answered
 	view    *view
-	notes   io.Writer
+	notes   io.Writer // what is not of the response
+	sleep   func(context.Context, time.Duration) error
 }
 
 // finalError is an answer that another try would not change.
@@ -92,9 +98,8 @@ func (t *tailer) follow(ctx context.Context) error {
 		if t.last > before {
 			delay = tailRetryMin
 		}
-		t.view.breakLine()
-		fmt.Fprintf(t.notes, "midstream: %v; trying again\n", err)
-		if err := sleep(ctx, delay/2+rand.N(delay/2)); err != nil {
+		fmt.Fprintf(t.notes, "\nmidstream: %v; trying again\n", err)
+		if err := t.sleep(ctx, delay/2+rand.N(delay/2)); err != nil {
 			return err
 		}
 	}
@@ -124,7 +129,7 @@ func (t *tailer) connect(ctx context.Context) error {
 	}
 	silence := time.AfterFunc(tailSilence, func() { cancel(fmt.Errorf("nothing heard for %s", tailSilence)) })
 	defer silence.Stop()
-	response, err := http.DefaultClient.Do(request)
+	response, err := t.client.Do(request)
 	if err != nil {
 		return err
 	}

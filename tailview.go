@@ -64,7 +64,7 @@ func (v *view) begin(it *schema.Item) {
 	switch it.Type {
 	case schema.KindMessage, schema.KindReasoning:
 	case schema.KindListTools:
-		v.write(dim, "tools of "+it.ServerLabel+": ")
+		v.write(dim, "tools of "+it.ServerLabel+":")
 	case schema.KindMCPCall:
 		v.write(bold, "▸ "+it.ServerLabel+"."+it.Name+" ")
 	case schema.KindFunctionCall, schema.KindCustomCall:
@@ -80,7 +80,7 @@ func (v *view) finish(it *schema.Item) {
 		v.breakLine()
 		v.line(red, "  ✗ "+errorText(it.Error))
 	case it.Type == schema.KindListTools:
-		v.write(dim, strings.Join(toolNames(it.Tools), ", "))
+		v.write(dim, " "+strings.Join(toolNames(it.Tools), ", "))
 	case it.Type == schema.KindMCPCall:
 		v.breakLine()
 		v.line(plain, "  "+strings.ReplaceAll(strings.TrimSpace(outputText(it.Output)), "\n", "\n  "))
@@ -104,7 +104,7 @@ func (v *view) end(r *schema.Response) {
 	if u := r.Usage; u != nil {
 		told = append(told, fmt.Sprintf("%d tokens in, %d out", u.InputTokens, u.OutputTokens))
 	}
-	if r.CompletedAt != nil {
+	if r.CompletedAt != nil && *r.CompletedAt > r.CreatedAt {
 		told = append(told, (time.Duration(*r.CompletedAt-r.CreatedAt) * time.Second).String())
 	}
 	mark, colour := "✓ ", green

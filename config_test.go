@@ -1,0 +1,255 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+)
+
+// load reads the configuration of `midstream serve` with a file and arguments, without serving.
+func load(t *testing.T, text string, args ...string) (*Config, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "midstream.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var c command
+	parser, err := kong.New(&c, kong.DefaultEnvars("MIDSTREAM"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = parser.Parse(append([]string{"serve", "--config", file}, args...)); err != nil {
+		return nil, err
+	}
+	c.Serve.complete()
+	return &c.Serve.Config, c.Serve.check()
+}
+
+func mustLoad(t *testing.T, text string, args ...string) *Config {
+	t.Helper()
+	cfg, err := load(t, text, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// TestConfig_File promises that the file of the documentation means what it says, to the letter.
+func TestConfig_File(t *testing.T) {
+	t.Setenv("MAIN_KEY", "sk-main")
+	got := mustLoad(t, `
+listen: 127.0.0.1:8080
+roles: [gateway, producer, audit]
+nats: {url: "", data: ./midstream-data, sync: always, partitions: 16, replicas: 1}
+upstreams:
+  - {name: main, dialect: chat, base_url: http://127.0.0.1:4010/v1, api_key: ${MAIN_KEY}, models: ["gpt-*", "local-*"]}
+mcp:
+  allow_private: ["127.0.0.0/8"]        # networks opened to URLs that clients name; none by default
+  servers:
+    - {label: everything, url: "http://127.0.0.1:4020/mcp"}
+    - {label: files, command: [npx, -y, "@modelcontextprotocol/server-filesystem", /srv/docs]}
+`)
+	want := []UpstreamConfig{{
+		Name: "main", Dialect: "chat", BaseURL: "http://127.0.0.1:4010/v1", APIKey: "sk-main", Models: []string{"gpt-*", "local-*"},
+	}}
+	if diff := cmp.Diff(want, got.Upstreams); diff != "" {
+		t.Errorf("upstreams (-want +got):\n%s", diff)
+	}
+	servers := []MCPServerConfig{
+		{Label: "everything", URL: "http://127.0.0.1:4020/mcp"},
+		{Label: "files", Command: []string{"npx", "-y", "@modelcontextprotocol/server-filesystem", "/srv/docs"}},
+	}
+	if diff := cmp.Diff(servers, got.MCP.Servers); diff != "" {
+		t.Errorf("MCP servers (-want +got):\n%s", diff)
+	}
+	if len(got.MCP.AllowPrivate) != 1 || got.MCP.AllowPrivate[0] != netip.MustParsePrefix("127.0.0.0/8") {
+		t.Errorf("allow_private is %v", got.MCP.AllowPrivate)
+	}
+	if got.NATS.Partitions != 16 || got.NATS.Sync != 0 || got.DemoOn() {
+		t.Errorf("NATS is %+v, demo %v", got.NATS, got.DemoOn())
+	}
+}
+
+// TestConfig_Precedence promises that a flag wins over a variable, both over the file, and the file over the default.
+func TestConfig_Precedence(t *testing.T) {
+	yaml := "limits: {turns: 3, run_time: 5m, body: 64KiB}\nnats: {sync: 250ms}\n"
+	t.Setenv("MIDSTREAM_LIMITS_TURNS", "4")
+	t.Setenv("MIDSTREAM_NATS_DATA", "/srv/log")
+	got := mustLoad(t, yaml, "--limits.turns=5")
+	if got.Limits.Turns != 5 || got.Limits.RunTime != 5*time.Minute || got.Limits.Body != 64<<10 {
+		t.Errorf("with a flag: %+v", got.Limits)
+	}
+	if got.NATS.Data != "/srv/log" || got.NATS.Sync != SyncPolicy(250*time.Millisecond) || got.LogAge() != 65*time.Minute {
+		t.Errorf("from variable, file and default: %+v, log age %s", got.NATS, got.LogAge())
+	}
+	if got := mustLoad(t, yaml); got.Limits.Turns != 4 {
+		t.Errorf("without a flag: %d turns, want the variable's 4", got.Limits.Turns)
+	}
+}
+
+// TestConfig_FileFromVariable promises that MIDSTREAM_CONFIG names a file as --config does.
+func TestConfig_FileFromVariable(t *testing.T) {
+	t.Setenv("MIDSTREAM_CONFIG", "testdata/absent.yaml")
+	code, _, stderr := runCommand(t, "serve")
+	if code != exitUsage || !strings.Contains(stderr, "testdata/absent.yaml") {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+}
+
+// TestConfig_Variables promises that a variable's value is a string, whatever stands in it, and that comments and keys
+// are left alone.
+func TestConfig_Variables(t *testing.T) {
+	t.Setenv("ODD", "a: [b, \"c\" # d\ne")
+	got := mustLoad(t, "# ${UNSET_IN_A_COMMENT}\nnode: before ${ODD} after\nnats:\n  password: |\n    ${ODD}\n")
+	if want := "before a: [b, \"c\" # d\ne after"; got.Node != want {
+		t.Errorf("node is %q, want %q", got.Node, want)
+	}
+	if want := "a: [b, \"c\" # d\ne\n"; got.NATS.Password.Reveal() != want {
+		t.Errorf("the password is %q, want %q", got.NATS.Password.Reveal(), want)
+	}
+}
+
+// TestConfig_Refused promises that what cannot be meant is refused, with the place, and with what to do.
+func TestConfig_Refused(t *testing.T) {
+	for _, c := range []struct{ name, yaml, want string }{
+		{"unknown key", "listen: 127.0.0.1:0\nlisten_on: x\n", `midstream.yaml:2: unknown key "listen_on"`},
+		{"unknown key in a section", "nats:\n  data: x\n  dat: y\n", `midstream.yaml:3: unknown key "nats.dat"`},
+		{"unknown section", "\nfoo: {bar: 1}\n", `midstream.yaml:2: foo is neither a value nor a list`},
+		{"unknown key in a list", "upstreams:\n  - name: a\n    url: b\n", `midstream.yaml:3: unknown field "url"`},
+		{"a flag that is no setting", "config: x\n", `unknown key "config"`},
+		{"a key twice", "node: a\nnode: b\n", `midstream.yaml:2: mapping key "node" already defined`},
+		{"not YAML", "node: [\n", "midstream.yaml:1:"},
+		{"two documents", "node: a\n---\nnode: b\n", "more than one YAML document"},
+		{"a list", "- node\n", "is not a section"},
+		{"unset variable", "\nnode: ${MIDSTREAM_TEST_UNSET}\n", "line 2: the environment variable MIDSTREAM_TEST_UNSET is not set"},
+		{"a size", "limits: {body: big}\n", `"big" is not a size`},
+		{"a duration", "limits: {run_time: 5}\n", "--limits.run-time"},
+		{"a role", "roles: [cook]\n", "--roles"},
+		{"a network", "mcp: {allow_private: [10.0.0.1]}\n", "10.0.0.1"},
+		{"no host and port", "listen: here\n", `listen "here": not host:port`},
+		{"every address", "listen: 0.0.0.0:8080\n", "there are no API keys yet"},
+		{"a name", "listen: example.com:8080\n", "there are no API keys yet"},
+		{"secrets in the URL", "nats: {url: 'nats://u:hush@host'}\n", "nats.user"},
+		{"an external NATS without a key", "nats: {url: 'nats://host'}\n", "openssl rand"},
+		{"sync of an external NATS", "nats: {url: 'nats://host', sync: 1s}\n", "nats.sync"},
+		{"half a certificate", "nats: {cert: a.pem}\n", "nats.cert and nats.key"},
+		{"nothing to answer", "demo: off\n", "nothing could answer"},
+		{"half a demo", "roles: [gateway]\n", "the demo needs both roles"},
+		{"a heartbeat too slow", "limits: {ack_wait: 2s}\n", "limits.heartbeat"},
+		{"a log too short", "limits: {log_age: 30m}\n", "limits.log_age"},
+		{"no turns", "limits: {turns: 0}\n", "limits: a number"},
+		{"no time", "limits: {drain: 0s}\n", "limits: a duration"},
+		{"a label", "mcp: {servers: [{label: a.b, url: 'http://x'}]}\n", `the label "a.b"`},
+		{"a label twice", "mcp: {servers: [{label: a, url: 'http://x'}, {label: a, command: [b]}]}\n", "another server with the label a"},
+		{"the demo's label", "mcp: {servers: [{label: demo, url: 'http://x'}]}\n", "another server with the label demo"},
+		{"no target", "mcp: {servers: [{label: a}]}\n", "needs a url or a command"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := load(t, c.yaml)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestConfig_Empty promises that a file may say nothing, in each of the ways to say so.
+func TestConfig_Empty(t *testing.T) {
+	for _, yaml := range []string{"", "# nothing\n", "nats:\n", "upstreams:\nmcp: {servers: }\nlimits: {turns: }\n"} {
+		got := mustLoad(t, yaml)
+		if got.Limits.Turns != 16 || !got.DemoOn() {
+			t.Errorf("%q: %+v", yaml, got)
+		}
+	}
+}
+
+// TestConfig_Loopback promises that every way to say loopback is taken, and that the switch opens the rest.
+func TestConfig_Loopback(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:0", "127.8.8.8:0", "[::1]:0", "localhost:0"} {
+		mustLoad(t, fmt.Sprintf("listen: %q\n", listen))
+	}
+	mustLoad(t, "listen: 0.0.0.0:8080\ninsecure_listen: true\n")
+}
+
+// TestConfig_OpenAI promises that OPENAI_API_KEY alone is enough, and that it says nothing beside an upstream.
+func TestConfig_OpenAI(t *testing.T) {
+	t.Setenv("OPENAI_API_KEY", "sk-1")
+	got := mustLoad(t, "")
+	want := []UpstreamConfig{{Name: "openai", Dialect: "responses", BaseURL: "https://api.openai.com/v1", APIKey: "sk-1"}}
+	if diff := cmp.Diff(want, got.Upstreams); diff != "" || got.DemoOn() {
+		t.Errorf("demo %v, upstreams (-want +got):\n%s", got.DemoOn(), diff)
+	}
+	t.Setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+	if got := mustLoad(t, "").Upstreams[0].BaseURL; got != "http://127.0.0.1:1/v1" {
+		t.Errorf("OPENAI_BASE_URL: %s", got)
+	}
+	got = mustLoad(t, "upstreams: [{name: own, dialect: chat, base_url: 'http://127.0.0.1:1/v1'}]\n")
+	if len(got.Upstreams) != 1 || got.Upstreams[0].Name != "own" {
+		t.Errorf("beside an upstream: %+v", got.Upstreams)
+	}
+}
+
+// TestSecret promises that no common way to write a configuration down shows a secret.
+func TestSecret(t *testing.T) {
+	t.Setenv("OPENAI_API_KEY", "hush")
+	cfg := mustLoad(t, `
+nats: {password: hush, secret_key: hush}
+mcp: {servers: [{label: a, url: "http://x", authorization: hush, headers: {X-Key: hush}}, {label: b, command: [c], env: {K: hush}}]}
+`)
+	var logged strings.Builder
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("started", "config", cfg, "key", cfg.Upstreams[0].APIKey)
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("started", "config", cfg, "key", cfg.Upstreams[0].APIKey)
+	encoded, err := yaml.Marshal(cfg.MCP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := logged.String() + string(encoded) + fmt.Sprintf("%v %+v %#v %s %q", *cfg, *cfg, *cfg, cfg.NATS.Password, cfg.NATS.Password)
+	if strings.Contains(shown, "hush") || !strings.Contains(shown, redacted) {
+		t.Errorf("got %s", shown)
+	}
+}
+
+// TestSecret_NotInErrors promises that what is wrong beside a secret is told without it.
+func TestSecret_NotInErrors(t *testing.T) {
+	for _, yaml := range []string{
+		"upstreams:\n  - {name: a, api_key: hush, nope: 1}\n",
+		"upstreams:\n  - {name: a, api_key: hush, first_byte: soon}\n",
+		"nats: {password: hush, nope: 1}\n", "nats: {password: [hush}\n", "nats: {password: {hush: hush}}\n",
+		"nats: {url: 'nats://u:hush@host'}\n",
+	} {
+		if _, err := load(t, yaml); err == nil || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%q: %v", yaml, err)
+		}
+	}
+}
+
+// TestBytes promises that sizes are read and written in their units, and anything else is refused.
+func TestBytes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Bytes{
+		"0": 0, "1": 1, "512B": 512, "64KiB": 64 << 10, "8 MiB": 8 << 20, "4GiB": 4 << 30, "1048576": 1 << 20,
+	} {
+		var got Bytes
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%q is %d, %v", text, got, err)
+		}
+		var again Bytes
+		if err := again.UnmarshalText([]byte(got.String())); err != nil || again != got {
+			t.Errorf("%q is written as %q", text, got)
+		}
+	}
+	for _, text := range []string{"", "MiB", "-1", "1.5MiB", "1MB", "0x10", "99999999999GiB"} {
+		if err := new(Bytes).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}
