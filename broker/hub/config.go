@@ -12,8 +12,8 @@ type Config struct {
 	// HubBytes bounds the frames that one hub keeps; beyond it the head is dropped. Default 8 MiB. The newest segment
 	// always stays, and a sealed response is kept whole, since its archive gives it whole.
 	HubBytes int
-	// NodeBytes bounds the frames of all hubs. Beyond it hubs without readers are closed, longest idle first, and hubs
-	// that grow are held to 256 KiB each. Default 512 MiB.
+	// NodeBytes bounds the frames of all hubs. Beyond it hubs without readers are closed, longest idle first; when none
+	// is left, hubs that grow are held to 256 KiB each. Default 512 MiB.
 	NodeBytes int
 	// Linger is how long a hub stays after its last reader, and after the terminal event. Default 1 minute.
 	Linger time.Duration

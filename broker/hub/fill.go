@@ -93,17 +93,16 @@ func (h *hub) readOn() (progress bool) {
 		hole = h.read(rec)
 		return hole
 	})
-	if err != nil && hole == nil {
-		h.hubs.log.Debug("read of the log broke off", "response", h.ref, "error", err)
-	}
 	h.mu.RLock()
 	progress = h.position > after
 	h.mu.RUnlock()
 	switch {
 	case progress:
-		h.torn = doubt{}
+		h.torn, h.stuck = doubt{}, doubt{}
 	case hole != nil && h.torn.grows(h.hubs.cfg.HolePatience):
 		h.condemn(hole)
+	case hole == nil && h.stuck.grows(h.hubs.cfg.OpenPatience):
+		h.hubs.log.Warn("log cannot be read to its tip", "response", h.ref, "position", after, "tip", upto, "error", err)
 	}
 	return progress
 }
@@ -142,12 +141,19 @@ func (h *hub) condemn(err error) {
 }
 
 // doubt is since when something has looked wrong.
-type doubt struct{ since time.Time }
+type doubt struct {
+	since time.Time
+	told  bool
+}
 
-// grows reports whether it has looked wrong for as long as patience lasts.
+// grows reports, once, that it has looked wrong for as long as patience lasts.
 func (d *doubt) grows(patience time.Duration) bool {
 	if d.since.IsZero() {
 		d.since = time.Now()
 	}
-	return time.Since(d.since) >= patience
+	if d.told || time.Since(d.since) < patience {
+		return false
+	}
+	d.told = true
+	return true
 }

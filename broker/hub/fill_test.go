@@ -2,7 +2,9 @@ package hub
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/midstream-dev/midstream/schema"
 )
 
 // A record that live delivery lost is found after a second of silence, also when it was the last.
@@ -178,19 +182,30 @@ func TestHub_ServesNoDamagedArchive(t *testing.T) {
 // When age has emptied the log of a response that never ended, its readers do not wait for ever.
 func TestHub_CutsReadersOfAVanishedLog(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		l := newLog()
-		l.store(1, 10, false)
-		h := open(t, l, Config{})
-		f := mustFollow(t, h, -1)
-		l.set(func() { l.records = nil })
-		if _, err := readAll(t.Context(), f); !errors.Is(err, ErrCut) {
-			t.Errorf("got %v, want ErrCut", err)
-		}
-		if _, err := h.Follow(t.Context(), ref, 0); !errors.Is(err, ErrExpired) {
-			t.Errorf("follow: %v, want ErrExpired", err)
-		}
-	})
+	for _, behind := range []bool{false, true} {
+		t.Run(fmt.Sprintf("hub is behind=%v", behind), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := newLog()
+				l.store(1, 10, false)
+				h := open(t, l, Config{})
+				f := mustFollow(t, h, -1)
+				if behind {
+					l.set(func() { l.faults.missing = 13 })
+					l.store(1, 10, false)
+					h.Nudge()
+					synctest.Wait()
+				}
+				l.set(func() { l.records = nil })
+				if _, err := readAll(t.Context(), f); !errors.Is(err, ErrCut) {
+					t.Errorf("got %v, want ErrCut", err)
+				}
+				if _, err := h.Follow(t.Context(), ref, 0); !errors.Is(err, ErrExpired) {
+					t.Errorf("follow: %v, want ErrExpired", err)
+				}
+			})
+		})
+	}
 }
 
 // A leader that is away for an election delays readers; one that stays away is an error that may be retried.
@@ -239,6 +254,80 @@ func TestHub_HoldsLittle(t *testing.T) {
 		mustEqual(t, got, l.want(-1))
 		if n := len(f.hub.held); n > 0 || f.hub.heldSize != 0 {
 			t.Errorf("%d records of %d bytes are still held", n, f.hub.heldSize)
+		}
+	})
+}
+
+// What was read while records were held does not keep later ones from being held: each gap costs one read.
+func TestHub_ReadsAGapOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		l.store(1, 10, false)
+		pass := make(chan struct{})
+		h := open(t, &gatedReads{log: l, pass: pass}, Config{})
+		followed := make(chan *Follower)
+		go func() { followed <- mustFollow(t, h, -1) }()
+		synctest.Wait() // in the first read
+		for range heldRecords + 50 {
+			l.store(1, 10, false)
+		}
+		pass <- struct{}{}
+		synctest.Wait() // in the second, for those 50 that could not be held
+		for i := range 50 {
+			l.store(1, 10, i == 49)
+		}
+		pass <- struct{}{}
+		got, err := readAll(t.Context(), <-followed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, got, l.want(-1))
+	})
+}
+
+// gatedReads knows at once what is there, and yields it when it may pass.
+type gatedReads struct {
+	*log
+	pass chan struct{}
+}
+
+func (g *gatedReads) Read(ctx context.Context, r schema.Ref, after, upto uint64, yield func(Record) error) error {
+	var there []Record
+	err := g.log.Read(ctx, r, after, upto, func(rec Record) error {
+		there = append(there, rec)
+		return nil
+	})
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-g.pass:
+	}
+	for _, rec := range there {
+		if err := yield(rec); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// A log that cannot be read to its tip is no hole: readers wait, an operator is warned once, and reading goes on.
+func TestHub_WarnsOfALogThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		l.store(1, 10, false)
+		var out bytes.Buffer
+		h := open(t, l, Config{Logger: slog.New(slog.NewTextHandler(&out, nil))})
+		f := mustFollow(t, h, 0)
+		l.set(func() { l.faults.missing = 13 })
+		l.store(1, 10, true)
+		time.AfterFunc(time.Minute, func() { l.set(func() { l.faults.missing = 0 }) })
+		if _, err := readAll(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(out.String(), "level=WARN"); n != 1 {
+			t.Errorf("%d warnings in:\n%s", n, &out)
 		}
 	})
 }

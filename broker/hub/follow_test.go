@@ -161,6 +161,9 @@ func TestFollow_TellsAbsencesApart(t *testing.T) {
 						f.Close()
 					}
 				}
+				if n := counted(t, h.metrics.holes); n != 0 {
+					t.Errorf("%v alarms for what is no damage", n)
+				}
 			})
 		})
 	}

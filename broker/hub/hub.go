@@ -22,7 +22,7 @@ type hub struct {
 	folds  chan struct{}          // one fold at a time
 	folded atomic.Pointer[folded] // the last one
 
-	torn, empty doubt // of the hub's goroutine: there is a hole, the log is empty
+	torn, stuck, empty doubt // of the hub's goroutine: there is a hole, nothing can be read, the log is empty
 
 	readers   int           // guarded by Hubs.mu, as the next two
 	idleSince time.Time     // when the last reader left
@@ -140,7 +140,14 @@ func (h *hub) add(rec Record) error {
 		return err
 	}
 	h.position = rec.Position
-	h.window.trim(h.hubs.limit())
+	limit := h.hubs.cfg.HubBytes
+	switch {
+	case h.hubs.crowded() && h.hubs.spare.Load() > 0:
+		h.prod() // its goroutine makes room
+	case h.hubs.crowded():
+		limit = min(limit, floorBytes)
+	}
+	h.window.trim(limit)
 	h.hubs.bytes.Add(int64(h.window.size - size))
 	return nil
 }

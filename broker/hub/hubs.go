@@ -23,6 +23,7 @@ type Hubs struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 	bytes   atomic.Int64  // what all hubs keep
+	spare   atomic.Int64  // how many hubs are idle
 	lagging chan struct{} // one token for each follower that reads the log by itself
 
 	mu   sync.Mutex // guards the rest, and the readers of every hub
@@ -146,6 +147,7 @@ func (h *Hubs) leave(b *hub) {
 	}
 	b.idleSince = time.Now()
 	b.idle = h.idle.PushBack(b)
+	h.spare.Add(1)
 	b.prod()
 	h.shrink()
 }
@@ -171,18 +173,12 @@ func (h *Hubs) stay(b *hub) (time.Duration, bool) {
 
 // shrink ends idle hubs while the node keeps too much.
 func (h *Hubs) shrink() {
-	for h.bytes.Load() > int64(h.cfg.NodeBytes) && h.idle.Len() > 0 {
+	for h.crowded() && h.idle.Len() > 0 {
 		h.drop(h.idle.Front().Value.(*hub))
 	}
 }
 
-// limit is what one hub may keep.
-func (h *Hubs) limit() int {
-	if h.bytes.Load() > int64(h.cfg.NodeBytes) {
-		return min(floorBytes, h.cfg.HubBytes)
-	}
-	return h.cfg.HubBytes
-}
+func (h *Hubs) crowded() bool { return h.bytes.Load() > int64(h.cfg.NodeBytes) }
 
 // forget takes a hub out of the map: the next reader opens another.
 func (h *Hubs) forget(b *hub) {
@@ -192,8 +188,8 @@ func (h *Hubs) forget(b *hub) {
 }
 
 func (h *Hubs) drop(b *hub) {
+	b.end() // gives its bytes back before it stops to count as spare
 	h.remove(b)
-	b.end()
 }
 
 func (h *Hubs) remove(b *hub) {
@@ -206,6 +202,7 @@ func (h *Hubs) remove(b *hub) {
 func (h *Hubs) unidle(b *hub) {
 	if b.idle != nil {
 		h.idle.Remove(b.idle)
+		h.spare.Add(-1)
 		b.idle = nil
 	}
 }

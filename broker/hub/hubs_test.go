@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -89,6 +90,59 @@ func TestHubs_BoundTheNode(t *testing.T) {
 	if h.open[mustRef("tenant", "99")] == nil || h.open[mustRef("tenant", "0")] != nil {
 		t.Errorf("not the oldest of %d hubs went", len(h.open))
 	}
+}
+
+// A live response that grows drives out what nobody reads, without waiting for another reader to come or go.
+func TestHubs_GrowingHubsDriveOutIdleOnes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		idle := newLog()
+		idle.store(100, 1000, true)
+		live := newLog()
+		live.store(1, 10, false)
+		other := mustRef("tenant", "resp_2")
+		h := open(t, &twoLogs{log: live, other: idle, ref: other}, Config{NodeBytes: 512 << 10})
+		f, err := h.Follow(t.Context(), other, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		reader := mustFollow(t, h, -1)
+		for range 40 {
+			live.store(10, 1000, false)
+		}
+		synctest.Wait()
+		if n := h.count(); n != 1 {
+			t.Errorf("%d hubs, %d bytes", n, h.bytes.Load())
+		}
+		if head := reader.hub.window.head(); head != 0 {
+			t.Errorf("live response lost its head, to %d", head)
+		}
+	})
+}
+
+// twoLogs has another log besides.
+type twoLogs struct {
+	*log
+	other *log
+	ref   schema.Ref
+}
+
+func (w *twoLogs) of(r schema.Ref) *log {
+	if r == w.ref {
+		return w.other
+	}
+	return w.log
+}
+
+func (w *twoLogs) Live(r schema.Ref, deliver func(Record)) (func(), error) {
+	return w.of(r).Live(r, deliver)
+}
+
+func (w *twoLogs) Tip(ctx context.Context, r schema.Ref) (uint64, error) { return w.of(r).Tip(ctx, r) }
+
+func (w *twoLogs) Read(ctx context.Context, r schema.Ref, after, upto uint64, yield func(Record) error) error {
+	return w.of(r).Read(ctx, r, after, upto, yield)
 }
 
 // While the node keeps too much, a live hub is held to a quarter of a megabyte and its readers still get everything.

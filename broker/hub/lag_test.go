@@ -139,17 +139,41 @@ func TestLag_EndsWithTheHub(t *testing.T) {
 	})
 }
 
-// countedReads notes how many read at a time.
+// A laggard goes on where its last batch ended: no record is read twice, but for those in front of its first.
+func TestLag_ReadsARecordOnce(t *testing.T) {
+	t.Parallel()
+	l := newLog()
+	for i := range 300 {
+		l.store(1, 1000, i == 299)
+	}
+	reads := &countedReads{log: l}
+	h := open(t, reads, Config{HubBytes: 1, LagBytes: 1})
+	mustFollow(t, h, 298)
+	reads.yielded = 0
+	if got := readTo(t, mustFollow(t, h, 120), 200); len(got) == 0 {
+		t.Fatal("nothing was read")
+	}
+	if most := 80 + segmentMax/1000; reads.yielded > most {
+		t.Errorf("%d records were read for 80", reads.yielded)
+	}
+}
+
+// countedReads notes how many read at a time, and how much.
 type countedReads struct {
 	*log
-	mu        sync.Mutex
-	now, most int
+	mu                 sync.Mutex
+	now, most, yielded int
 }
 
 func (c *countedReads) Read(ctx context.Context, r schema.Ref, after, upto uint64, yield func(Record) error) error {
 	c.count(1)
 	defer c.count(-1)
-	return c.log.Read(ctx, r, after, upto, yield)
+	return c.log.Read(ctx, r, after, upto, func(rec Record) error {
+		c.mu.Lock()
+		c.yielded++
+		c.mu.Unlock()
+		return yield(rec)
+	})
 }
 
 func (c *countedReads) count(n int) {
