@@ -101,14 +101,14 @@ func TestHubs_GrowingHubsDriveOutIdleOnes(t *testing.T) {
 		live := newLog()
 		live.store(1, 10, false)
 		other := mustRef("tenant", "resp_2")
-		h := open(t, &twoLogs{log: live, other: idle, ref: other}, Config{NodeBytes: 512 << 10})
+		h := open(t, &twoLogs{log: live, other: idle, ref: other}, Config{NodeBytes: 400 << 10})
 		f, err := h.Follow(t.Context(), other, -1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.Close()
 		reader := mustFollow(t, h, -1)
-		for range 40 {
+		for range 27 { // each fits alone, both do not
 			live.store(10, 1000, false)
 		}
 		synctest.Wait()
