@@ -227,10 +227,16 @@ var forbidden = []struct {
 	where func(s source) bool
 	calls []string
 }{
-	{"a test that waits for time is slow on one machine and wrong on the next", func(s source) bool { return s.test && !s.bubbles() },
-		[]string{"time.Sleep"}},
-	{"schema has no clock: the same records give the same state", func(s source) bool { return in(s.path, "schema") && !s.test },
-		[]string{"time.Now", "time.Since", "time.Until", "time.After", "time.NewTimer", "time.Sleep", "rand.Int"}},
+	{
+		"a test that waits for time is slow on one machine and wrong on the next",
+		func(s source) bool { return s.test && !s.bubbles() },
+		[]string{"time.Sleep"},
+	},
+	{
+		"schema has no clock: the same records give the same state",
+		func(s source) bool { return in(s.path, "schema") && !s.test },
+		[]string{"time.Now", "time.Since", "time.Until", "time.After", "time.NewTimer", "time.Sleep", "rand.Int"},
+	},
 }
 
 // TestCalls promises that the calls of the table above are not made. A line that says why it may is let through: virtual

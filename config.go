@@ -186,7 +186,7 @@ func (c *Config) validateDemo() error {
 	switch {
 	case len(c.Upstreams) == 0 && !c.DemoOn():
 		return errors.New("demo is off and there is no upstream: nothing could answer a request")
-	case c.DemoOn() && !(c.HasRole(roleGateway) && c.HasRole(roleProducer)):
+	case c.DemoOn() && (!c.HasRole(roleGateway) || !c.HasRole(roleProducer)):
 		return errors.New("the demo needs both roles, gateway and producer: name an upstream, or set demo: off")
 	}
 	return nil

@@ -87,7 +87,7 @@ func uncomment(text string) string {
 func describe(t *testing.T, typ reflect.Type, prefix, indent string) string {
 	t.Helper()
 	var b strings.Builder
-	for field := range fields(typ) {
+	for field := range typ.Fields() {
 		key := prefix + keyOf(field)
 		name := indent + key[strings.LastIndexByte(key, '.')+1:]
 		help := comment(indent, field.Tag.Get("help"))
@@ -112,7 +112,7 @@ func list(t *testing.T, typ reflect.Type, prefix, indent string) string {
 	t.Helper()
 	var b strings.Builder
 	dash := "- "
-	for field := range fields(typ) {
+	for field := range typ.Fields() {
 		key := prefix + keyOf(field)
 		if exampleValues[key] == "" {
 			t.Errorf("%s has no example", key)
@@ -121,17 +121,6 @@ func list(t *testing.T, typ reflect.Type, prefix, indent string) string {
 		dash = "  "
 	}
 	return b.String()
-}
-
-// fields are those of a struct that are settings.
-func fields(typ reflect.Type) func(func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range typ.NumField() {
-			if !yield(typ.Field(i)) {
-				return
-			}
-		}
-	}
 }
 
 // keyOf is what the file calls a field: the tag's name, or the field's in snake_case.

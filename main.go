@@ -45,7 +45,8 @@ func main() {
 func run(ctx context.Context, p process) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	defer context.AfterFunc(ctx, stop)() // from here on, a signal does what it does to any process
+	unhook := context.AfterFunc(ctx, stop) // from then on, a signal does what it does to any process
+	defer unhook()
 
 	exit := notExited
 	parser, err := kong.New(&command{}, kong.Name("midstream"),
@@ -85,7 +86,7 @@ func (e *coded) Unwrap() error { return e.cause }
 
 // report tells why a command ended, and with which code.
 func (p process) report(err error) int {
-	code := exitOK
+	var code int
 	var withCode *coded
 	var usage *kong.ParseError
 	switch {

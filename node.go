@@ -54,7 +54,7 @@ func openNode(ctx context.Context, cfg *Config, logs io.Writer) (*node, error) {
 
 func (n *node) open(ctx context.Context, cfg *Config) (err error) {
 	if cfg.HasRole(roleGateway) { // first: a port that is taken is the likeliest mistake
-		if n.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		if n.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen); err != nil {
 			return fmt.Errorf("open API: %w", err)
 		}
 	}

@@ -42,8 +42,8 @@ func (s *serveCommand) read(path string, ctx *kong.Context) error {
 
 // Run serves until ctx ends, and returns when all is handed over and on the disk.
 func (s *serveCommand) Run(ctx context.Context, p process) error {
-	s.Config.complete()
-	if err := s.Config.check(); err != nil {
+	s.complete()
+	if err := s.check(); err != nil {
 		return &coded{exitUsage, err}
 	}
 	n, err := openNode(ctx, &s.Config, p.stderr)
@@ -69,7 +69,7 @@ const welcome = `
 The demo is on: its model needs no key. Paste this to watch it run an MCP tool:
 
   curl -N %[1]s/v1/responses -H 'Content-Type: application/json' -d '{
-    "model": "demo-slow", "input": "Tell me about the Danube.", "stream": true,
+    "model": "demo-slow", "input": "What do you know about the river Amazon?", "stream": true,
     "tools": [{"type": "mcp", "server_label": "demo", "require_approval": "never"}]}'
 
 Cut it off with Ctrl-C and go on from the last id that you saw:

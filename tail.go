@@ -28,7 +28,7 @@ type tailCommand struct {
 }
 
 // Help is shown below the flags.
-func (tailCommand) Help() string {
+func (*tailCommand) Help() string {
 	return `A lost connection is made again, behind the last event that was shown.
 
 Exit codes: 0 the response is completed, 3 it failed or was cancelled, 4 it is incomplete, 1 it could not be followed,
@@ -40,8 +40,8 @@ const (
 	tailEventBytes = 8 << 20          // one event, as large as the log takes
 	tailErrorBytes = 64 << 10         // the body of a refusal
 	tailSilence    = 45 * time.Second // three heartbeats missed: the connection is dead
-	tailRetryMin   = 100 * time.Millisecond
-	tailRetryMax   = 5 * time.Second
+	minTailRetry   = 100 * time.Millisecond
+	maxTailRetry   = 5 * time.Second
 )
 
 // Run follows the response to its terminal event.
@@ -53,11 +53,12 @@ func (c *tailCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return &coded{exitUsage, fmt.Errorf("--server: %w", err)}
 	}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	defer transport.CloseIdleConnections()
 	t := &tailer{
-		client: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()},
+		client: &http.Client{Transport: transport},
 		url:    target + "?stream=true", last: c.From - 1, view: newView(p.stdout, colours(p.stdout)), notes: p.stderr, sleep: sleep,
 	}
-	defer t.client.CloseIdleConnections()
 	switch err := t.follow(ctx); {
 	case err == nil:
 		return t.view.verdict()
@@ -86,7 +87,7 @@ type tailer struct {
 type finalError struct{ error }
 
 func (t *tailer) follow(ctx context.Context) error {
-	for delay := tailRetryMin; ; delay = min(2*delay, tailRetryMax) {
+	for delay := minTailRetry; ; delay = min(2*delay, maxTailRetry) {
 		before := t.last
 		err := t.connect(ctx)
 		if err == nil || ctx.Err() != nil {
@@ -96,7 +97,7 @@ func (t *tailer) follow(ctx context.Context) error {
 			return err
 		}
 		if t.last > before {
-			delay = tailRetryMin
+			delay = minTailRetry
 		}
 		fmt.Fprintf(t.notes, "\nmidstream: %v; trying again\n", err)
 		if err := t.sleep(ctx, delay/2+rand.N(delay/2)); err != nil {
