@@ -108,7 +108,7 @@ func TestHubs_GrowingHubsDriveOutIdleOnes(t *testing.T) {
 		}
 		f.Close()
 		reader := mustFollow(t, h, -1)
-		for range 27 { // each fits alone, both do not
+		for range 24 { // each fits alone, both do not
 			live.store(10, 1000, false)
 		}
 		synctest.Wait()
