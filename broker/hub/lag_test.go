@@ -103,6 +103,7 @@ func TestLag_EndsWhereTheLogHasNoMore(t *testing.T) {
 					l.store(1, 1000, false)
 				}
 				h := open(t, l, Config{HubBytes: 1, LagBytes: 1, QuietMin: time.Hour, QuietMax: time.Hour})
+				mustFollow(t, h, 98) // the hub has read it all, and dropped the head
 				f := mustFollow(t, h, 9)
 				l.set(func() { lose(l) })
 				if _, err := f.Next(t.Context()); !errors.Is(err, ErrCut) {
@@ -126,6 +127,7 @@ func TestLag_EndsWithTheHub(t *testing.T) {
 			l.store(1, 1000, false)
 		}
 		h := New(l, Config{HubBytes: 1})
+		mustFollow(t, h, 98) // the hub has read it all, and dropped the head
 		f := mustFollow(t, h, -1)
 		l.set(func() { l.faults.readDelay = 1000 * time.Hour })
 		start := time.Now()
