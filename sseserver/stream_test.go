@@ -193,3 +193,17 @@ func readHead(tb testing.TB, r *bufio.Reader) string {
 	}
 	return head
 }
+
+// The deadline of the request's body is over with the body: a created stream may last longer than it.
+func TestStream_OutlastsTheBodyDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := servePipes(t)
+		resp := s.post(t, streamed)
+		r := s.work(t)
+		time.AfterFunc(time.Hour-5*time.Second, func() { s.memory.append(r.ref, r.begin(), r.open(), r.close(), r.finish()) })
+		body := read(t, resp)
+		if beats := bytes.Count(body, heartbeat); beats != 239 || !bytes.HasSuffix(body, doneFrame) {
+			t.Errorf("%d heartbeats in an hour, end %q", beats, body[max(0, len(body)-40):])
+		}
+	})
+}
