@@ -13,6 +13,14 @@ func (r *CreateRequest) response(c *Command) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	reasoning, err := orMembers(r.Reasoning, reasoningDefaults)
+	if err != nil {
+		return nil, fmt.Errorf("show reasoning: %w", err)
+	}
+	text, err := orMembers(r.Text, textDefaults)
+	if err != nil {
+		return nil, fmt.Errorf("show text: %w", err)
+	}
 	return &Response{
 		ID: c.Response, Object: "response", CreatedAt: c.CreatedAt / 1000, Status: StatusInProgress,
 		Background:         deref(r.Background, false),
@@ -25,14 +33,14 @@ func (r *CreateRequest) response(c *Command) (*Response, error) {
 		PreviousResponseID: r.PreviousResponseID,
 		Conversation:       r.Conversation,
 		PromptCacheKey:     r.PromptCacheKey,
-		Reasoning:          orRaw(r.Reasoning, `{"effort":null,"summary":null}`),
+		Reasoning:          reasoning,
 		SafetyIdentifier:   r.SafetyIdentifier,
 		ServiceTier:        orPtr(r.ServiceTier, "default"),
 		Store:              r.Stores(),
 		Temperature:        orPtr(r.Temperature, 1),
 		TopP:               orPtr(r.TopP, 1),
 		TopLogprobs:        orPtr(r.TopLogprobs, 0),
-		Text:               orRaw(r.Text, `{"format":{"type":"text"}}`),
+		Text:               text,
 		ToolChoice:         orRaw(r.ToolChoice, `"auto"`),
 		Tools:              tools,
 		Truncation:         deref(r.Truncation, "disabled"),
@@ -93,3 +101,22 @@ func orRaw(v jsontext.Value, or string) jsontext.Value {
 	}
 	return v
 }
+
+// orMembers returns an object, empty if it is null or absent, with the members that it lacks.
+func orMembers(object jsontext.Value, defaults map[string]string) (jsontext.Value, error) {
+	members := map[string]jsontext.Value{}
+	if err := json.Unmarshal(orRaw(object, "{}"), &members); err != nil {
+		return nil, err
+	}
+	for name, v := range defaults {
+		if _, there := members[name]; !there {
+			members[name] = jsontext.Value(v)
+		}
+	}
+	return json.Marshal(members, json.Deterministic(true))
+}
+
+var (
+	reasoningDefaults = map[string]string{"effort": "null", "summary": "null"}
+	textDefaults      = map[string]string{"format": `{"type":"text"}`}
+)

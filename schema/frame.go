@@ -36,11 +36,14 @@ var (
 // split lines there against the standard.
 var oneForm = json.JoinOptions(json.Deterministic(true), jsontext.EscapeForJS(true))
 
-// AppendFrame appends the frame of e to dst. It fails on an event type that is not one line of visible ASCII, and on an
-// event that is not valid JSON.
+// AppendFrame appends the frame of e to dst. It fails on an event type that is not one word of visible ASCII, on a
+// number that is negative or beyond 2^53, and on an event that cannot be written as JSON.
 func AppendFrame(dst []byte, e *Event) ([]byte, error) {
 	if _, tabled := known[e.Type]; !tabled && !e.Type.legal() {
 		return dst, fmt.Errorf("write frame %d: event type %.40q", e.SequenceNumber, e.Type)
+	}
+	if e.SequenceNumber < 0 || e.SequenceNumber > MaxNumber {
+		return dst, fmt.Errorf("write frame %d (%s): not a sequence number", e.SequenceNumber, e.Type)
 	}
 	data, err := json.Marshal(e, oneForm)
 	if err != nil {

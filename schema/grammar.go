@@ -54,9 +54,9 @@ type grammar map[Place]map[Step]Place
 
 var (
 	grammars  = map[string]grammar{}
-	byPlace   = map[string]map[Place][]Rule{} // kind → place → rules, in the table's order
-	known     = map[EventType]string{}        // event type → kind of item that it belongs to, where only one has it
-	knownPart = map[string]bool{}             // types of content parts that the table names
+	byPlace   = map[string]map[Place][]Rule{}          // kind → place → rules, in the table's order
+	known     = map[EventType]string{}                 // event type → kind of item that it belongs to, where only one has it
+	knownPart = map[string]bool{PartSummaryText: true} // types of parts that have their own place in the table
 )
 
 func init() {

@@ -197,6 +197,9 @@ func (q *Sequencer) OnWire(producer, id string) bool {
 // that break a rule are dropped. An item of which nobody can say what it was is dropped too.
 func (q *Sequencer) Abort() ([]Event, error) {
 	b := burst{q: q}
+	for i := range q.early {
+		q.release(q.early[i].producer, &q.early[i].event)
+	}
 	q.early = nil
 	for len(q.lines) > 0 {
 		q.drain(&b)

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // validate checks what the type cannot say. Whatever the API has and this server does not is refused, never dropped.
 func (r *CreateRequest) validate() *Error {
 	for _, check := range []func() *Error{
-		r.validateModel, r.validateInput, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateUnsupported,
+		r.validateModel, r.validateInput, r.validateShapes, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateUnsupported,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -62,6 +64,22 @@ func (r *CreateRequest) validateInput() *Error {
 
 func needsCallID(kind string) bool {
 	return slices.Contains([]string{KindFunctionCall, KindFunctionOutput, KindCustomCall, KindCustomOutput}, kind)
+}
+
+// validateShapes checks the members that are passed on raw.
+func (r *CreateRequest) validateShapes() *Error {
+	for _, m := range []struct {
+		name, kinds string
+		value       jsontext.Value
+	}{
+		{"tool_choice", `"{n`, r.ToolChoice}, {"text", "{n", r.Text}, {"reasoning", "{n", r.Reasoning},
+		{"stream_options", "{n", r.StreamOptions}, {"conversation", `"{n`, r.Conversation},
+	} {
+		if len(m.value) > 0 && !strings.ContainsRune(m.kinds, rune(m.value.Kind())) {
+			return Refuse(CodeInvalidValue, m.name, "Invalid type for '%s'.", m.name)
+		}
+	}
+	return nil
 }
 
 func (r *CreateRequest) validateNumbers() *Error {
