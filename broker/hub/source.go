@@ -8,16 +8,17 @@ import (
 
 // Source is where the records of responses come from. It is safe for concurrent use.
 type Source interface {
-	// Live calls deliver for each record that is stored from now on until stop returns; it may drop and may repeat.
-	// deliver does not block.
+	// Live calls deliver for each record that is stored from now on, until stop is called; it may drop and may repeat.
+	// deliver does not block. Who hears of an erasure on the way calls [Hubs.Drop].
 	Live(ref schema.Ref, deliver func(Record)) (stop func(), err error)
 	// Tip asks the stream leader for the position of the log's last record, 0 where there is none.
 	Tip(ctx context.Context, ref schema.Ref) (uint64, error)
 	// Read yields the records behind position after, in order, up to the replica's end or position upto. A stale
-	// replica gives a prefix. An error of yield ends the read and is returned, wrapped or not.
+	// replica gives a prefix. An error of yield ends the read and is returned, wrapped or not. A read that stands still
+	// fails in the end; it is tried again.
 	Read(ctx context.Context, ref schema.Ref, after, upto uint64, yield func(Record) error) error
-	// Sealed returns all frames of a finished response from its archive; found is false where it has none. Its error is
-	// [ErrGone] when the response was erased.
+	// Sealed returns all frames of a finished response from its archive; found is false where it has none, or was sealed
+	// without content. Its error is [ErrGone] when the response was erased.
 	Sealed(ctx context.Context, ref schema.Ref) (frames []byte, found bool, err error)
 }
 
