@@ -14,9 +14,10 @@ import (
 
 // outcome is the closing line of an attempt.
 type outcome struct {
-	attempt, turns int
-	events         int64
-	status         string
+	attempt    int
+	modelCalls int // of this attempt
+	events     int64
+	status     string
 }
 
 // attempt claims the job's log, drives the run to its terminal event and seals it. Any error but ErrFenced, ErrGone and
@@ -29,11 +30,11 @@ func (n *Node) attempt(ctx context.Context, job *broker.Job) (outcome, error) {
 	}
 	w := n.Queue.Writer(history, fold.Attempt+1, rand.Text())
 	defer w.Close()
+	r, err := n.newRun(ref, job, history, fold, w)
+	if err != nil {
+		return outcome{}, err
+	}
 	if !fold.State.Ended() {
-		r, err := n.newRun(ref, job, history, fold, w)
-		if err != nil {
-			return outcome{}, err
-		}
 		if err := r.guarded(ctx); err != nil {
 			return outcome{}, err
 		}
@@ -44,7 +45,7 @@ func (n *Node) attempt(ctx context.Context, job *broker.Job) (outcome, error) {
 		return outcome{}, fmt.Errorf("seal %s: %w", ref, err)
 	}
 	return outcome{
-		attempt: fold.Attempt + 1, turns: fold.Turns, events: fold.State.Next(), status: fold.State.Response().Status,
+		attempt: fold.Attempt + 1, modelCalls: r.modelCalls, events: fold.State.Next(), status: fold.State.Response().Status,
 	}, nil
 }
 

@@ -30,7 +30,8 @@ type run struct {
 	pending    []*call
 	answered   bool
 	incomplete string // why the model's answer is not whole
-	turns      int
+	turns      int // model calls that ended in tool calls of ours
+	modelCalls int
 	usage      *schema.Usage
 	tier       string
 	cause      *schema.ResponseError

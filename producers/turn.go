@@ -44,6 +44,7 @@ func (r *run) callModel(ctx context.Context) error {
 		return err
 	}
 	t := &turn{run: r, producer: fmt.Sprintf("model:%d", req.Turn), offers: names, items: map[int]*turnItem{}}
+	r.modelCalls++
 	out, err := up.Stream(ctx, req, func(e schema.Event) error { return t.take(ctx, e) })
 	if err != nil {
 		return fmt.Errorf("call model %s: %w", r.req.Model, err)
