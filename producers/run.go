@@ -30,7 +30,7 @@ type run struct {
 	pending    []*call
 	answered   bool
 	incomplete string // why the model's answer is not whole
-	turns      int // model calls that ended in tool calls of ours
+	turns      int    // model calls that ended in tool calls of ours
 	modelCalls int
 	usage      *schema.Usage
 	tier       string
