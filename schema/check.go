@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -58,6 +59,9 @@ func (c *checker) take(sse []byte) (rest []byte, err error) {
 		return sse, err
 	}
 	e, err := parseFrame(f)
+	if v := (*Violation)(nil); err != nil && !errors.As(err, &v) {
+		return sse, refuse(at, lawMembers, "%v", err)
+	}
 	if err != nil {
 		return sse, err
 	}

@@ -49,12 +49,17 @@ func TestStories(t *testing.T) {
 	for _, name := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			s := &story{archive: must(txtar.ParseFile(name))(t)}
+			s := readStory(t, name)
 			s.tell(t)
 			s.compare(t, name)
 			s.check(t)
 		})
 	}
+}
+
+func readStory(t *testing.T, name string) *story {
+	t.Helper()
+	return &story{archive: must(txtar.ParseFile(name))(t)}
 }
 
 func (s *story) tell(t *testing.T) {
