@@ -18,35 +18,67 @@ import (
 )
 
 // gateway is the built binary, serving.
-type gateway struct{ url string }
+type gateway struct {
+	url     string // empty if it has no HTTP face
+	file    string // its configuration
+	process *process
+}
 
-var listening = regexp.MustCompile(`listening on (http://127\.0\.0\.1:\d+)`)
+// started matches what a node says when it is up: a gateway its address, any other only that it has started.
+var started = regexp.MustCompile(`listening on (http://127\.0\.0\.1:\d+)|node started`)
 
-// serve runs the binary with a config file for as long as the test lasts, on a free port and an empty log. It fails the
-// test if the binary does not end well on SIGTERM, or if its output tells of a data race or a panic.
+// serve runs the binary with a config file for as long as the test lasts, on a free port and an empty log.
 func serve(t *testing.T, config string) *gateway {
 	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "midstream.yaml")
-	config = fmt.Sprintf("listen: 127.0.0.1:0\nnats: {data: %s}\n%s", filepath.Join(dir, "data"), config)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	return launch(t, fmt.Sprintf("listen: 127.0.0.1:0\nnats: {data: %q}\n%s", t.TempDir(), config))
+}
+
+// launch is serve with a configuration that says everything itself. It fails the test if the binary does not end well on
+// SIGTERM, or if its output tells of a data race or a panic.
+func launch(t *testing.T, config string) *gateway {
+	t.Helper()
+	g := &gateway{file: filepath.Join(t.TempDir(), "midstream.yaml")}
+	if err := os.WriteFile(g.file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	g.start(t)
+	t.Cleanup(func() { g.stop(t) })
+	return g
+}
+
+func (g *gateway) start(t *testing.T, flags ...string) {
+	t.Helper()
 	env := []string{"OPENAI_API_KEY=", "OPENAI_BASE_URL="}
-	p, groups, err := start(listening, env, shared.binary("midstream"), "serve", "--config", file)
+	args := append([]string{"serve", "--config", g.file}, flags...)
+	p, groups, err := start(started, env, shared.binary("midstream"), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { judge(t, p) })
-	return &gateway{url: groups[1]}
+	g.process, g.url = p, groups[1]
 }
 
-// judge ends a gateway and reads its last words.
-func judge(t *testing.T, p *process) {
-	if err := p.stop(); err != nil {
+// again starts the binary anew, on the address and the log that it had.
+func (g *gateway) again(t *testing.T) {
+	t.Helper()
+	g.start(t, "--listen", strings.TrimPrefix(g.url, "http://"))
+}
+
+// stop ends a gateway with SIGTERM, and reads its last words.
+func (g *gateway) stop(t *testing.T) {
+	if err := g.process.stop(); err != nil {
 		t.Errorf("the gateway after SIGTERM: %v", err)
 	}
-	log := p.log.String()
+	g.judge(t)
+}
+
+// kill ends a gateway as a crash would.
+func (g *gateway) kill(t *testing.T) {
+	g.process.kill()
+	g.judge(t)
+}
+
+func (g *gateway) judge(t *testing.T) {
+	log := g.process.log.String()
 	for _, bad := range []string{"DATA RACE", "panic:", "fatal error:"} {
 		if strings.Contains(log, bad) {
 			t.Errorf("the gateway's output has %q", bad)

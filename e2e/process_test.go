@@ -74,12 +74,17 @@ func (p *process) stop() error {
 	case <-timer.C:
 		late = true
 	}
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-	<-p.exited
+	p.kill()
 	if late {
 		return fmt.Errorf("still running %v after SIGTERM", stopTimeout)
 	}
 	return p.err
+}
+
+// kill ends the process and its whole group at once.
+func (p *process) kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // fails only when they have ended already
+	<-p.exited
 }
 
 // outputLog keeps what a process writes and tells when a pattern is in it. Safe for concurrent use.

@@ -65,8 +65,8 @@ func testText(t *testing.T, g *gateway, model string) {
 	if got.Status != "completed" || got.OutputText() != want || kinds(got) != "message" {
 		t.Errorf("got %s %s with %q, want the text as one message", got.Status, kinds(got), got.OutputText())
 	}
-	if got.Usage.TotalTokens == 0 {
-		t.Errorf("usage is %s, want what the upstream counted", got.Usage.RawJSON())
+	if got.Usage.InputTokens != 5 || got.Usage.OutputTokens != 16 || got.Usage.TotalTokens != 21 {
+		t.Errorf("usage is %s, want the 5 and 16 tokens that the upstream counted", got.Usage.RawJSON())
 	}
 }
 
