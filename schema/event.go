@@ -112,8 +112,7 @@ func (e *Event) free() bool {
 	if e.OutputIndex != nil || e.ItemID != "" || e.Item != nil {
 		return false
 	}
-	_, tabled := known[e.Type]
-	return !tabled
+	return !traits[e.Type].tabled
 }
 
 // maxType is the longest event type, in bytes.
@@ -121,6 +120,9 @@ const maxType = 128
 
 // legal reports whether t may stand in a frame's event line.
 func (t EventType) legal() bool {
+	if traits[t].tabled {
+		return true
+	}
 	for _, c := range []byte(t) {
 		if c <= ' ' || c >= 0x7f {
 			return false

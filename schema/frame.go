@@ -39,18 +39,19 @@ var oneForm = json.JoinOptions(json.Deterministic(true), jsontext.EscapeForJS(tr
 // AppendFrame appends the frame of e to dst. It fails on an event type that is not one word of visible ASCII, on a
 // number that is negative or beyond 2^53, and on an event that cannot be written as JSON.
 func AppendFrame(dst []byte, e *Event) ([]byte, error) {
-	if _, tabled := known[e.Type]; !tabled && !e.Type.legal() {
+	if !e.Type.legal() {
 		return dst, fmt.Errorf("write frame %d: event type %.40q", e.SequenceNumber, e.Type)
 	}
 	if e.SequenceNumber < 0 || e.SequenceNumber > MaxNumber {
 		return dst, fmt.Errorf("write frame %d (%s): not a sequence number", e.SequenceNumber, e.Type)
 	}
-	data, err := json.Marshal(e, oneForm)
-	if err != nil {
-		return dst, fmt.Errorf("write frame %d (%s): %w", e.SequenceNumber, e.Type, err)
-	}
+	whole := dst
 	dst = append(append(dst, eventField...), e.Type...)
-	dst = append(append(dst, dataField...), data...)
+	dst = append(dst, dataField...)
+	dst, err := appendEvent(dst, e)
+	if err != nil {
+		return whole, fmt.Errorf("write frame %d (%s): %w", e.SequenceNumber, e.Type, err)
+	}
 	dst = strconv.AppendInt(append(dst, idField...), e.SequenceNumber, 10)
 	return append(dst, frameEnd...), nil
 }

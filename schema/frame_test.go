@@ -5,9 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	"github.com/tmaxmax/go-sse"
+	"pgregory.net/rapid"
 )
 
 // readAll reads an event stream with a reader that is not ours.
@@ -169,6 +171,33 @@ func FuzzParseSeq(f *testing.F) {
 		}
 		if err != nil && len(err.Error()) > 256 {
 			t.Fatalf("an error of %d bytes", len(err.Error()))
+		}
+	})
+}
+
+// The quick way to write a delta gives the very bytes of the slow one.
+func TestAppendFrame_WritesDeltasAsMarshalDoes(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		e := Event{
+			Type:           rapid.SampledFrom([]EventType{TextDelta, RefusalDelta, SummaryDelta, FunctionDelta, "x.delta"}).Draw(rt, "type"),
+			SequenceNumber: rapid.Int64Range(0, MaxNumber).Draw(rt, "number"),
+			ItemID:         rapid.SampledFrom([]string{"", "msg_1", "a\u2028\"b"}).Draw(rt, "id"),
+		}
+		indexes := []**int{&e.OutputIndex, &e.ContentIndex, &e.SummaryIndex, &e.AnnotationIndex}
+		for _, i := range indexes[:rapid.IntRange(0, len(indexes)).Draw(rt, "indexes")] {
+			*i = new(rapid.IntRange(0, 1000).Draw(rt, "index"))
+		}
+		texts := []**string{&e.Delta, &e.Text, &e.Refusal, &e.Arguments, &e.Input}
+		for _, s := range texts[:rapid.SampledFrom([]int{0, 1, 1, 1, 1, 2, 5}).Draw(rt, "texts")] {
+			*s = new(genText(rt, "text"))
+		}
+		e.Logprobs = rapid.SampledFrom([][]jsontext.Value{nil, {}, {jsontext.Value(`{"token":"a"}`)}}).Draw(rt, "logprobs")
+		e.Rest = rapid.SampledFrom([]jsontext.Value{nil, nil, jsontext.Value(`{"obfuscation":"x"}`)}).Draw(rt, "rest")
+		want := must(json.Marshal(&e, oneForm))(t)
+		got := must(appendEvent(nil, &e))(t)
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			rt.Fatalf("(-slow +quick):\n%s", diff)
 		}
 	})
 }

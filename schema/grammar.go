@@ -21,19 +21,28 @@ const (
 
 // trait is what the code must know of an event type before it has looked at the event.
 type trait struct {
-	role role
-	part string // the type of part that it speaks of, where it speaks of one
+	role   role
+	part   string // the type of part that it speaks of, where it speaks of one
+	tabled bool   // the table names it
+	owner  string // the kind of item that it belongs to, where only one has it
 }
 
+// traits has the event types that the table names, and nothing else. The table itself fills in the rest of each.
 var traits = map[EventType]trait{
 	ItemAdded: {role: adds}, ItemDone: {role: finishes},
 	PartAdded: {role: opens}, PartDone: {role: closes},
-	TextDelta: {streams, PartOutputText}, TextDone: {settles, PartOutputText}, TextAnnotation: {notes, PartOutputText},
-	RefusalDelta: {streams, PartRefusal}, RefusalDone: {settles, PartRefusal},
-	ReasoningDelta: {streams, PartReasoningText}, ReasoningDone: {settles, PartReasoningText},
-	SummaryAdded: {opens, PartSummaryText}, SummaryDone: {closes, PartSummaryText},
-	SummaryDelta: {streams, PartSummaryText}, SummaryTextDone: {settles, PartSummaryText},
-	FunctionDelta: {role: streams}, FunctionDone: {role: settles},
+	TextDelta:       {role: streams, part: PartOutputText},
+	TextDone:        {role: settles, part: PartOutputText},
+	TextAnnotation:  {role: notes, part: PartOutputText},
+	RefusalDelta:    {role: streams, part: PartRefusal},
+	RefusalDone:     {role: settles, part: PartRefusal},
+	ReasoningDelta:  {role: streams, part: PartReasoningText},
+	ReasoningDone:   {role: settles, part: PartReasoningText},
+	SummaryAdded:    {role: opens, part: PartSummaryText},
+	SummaryDelta:    {role: streams, part: PartSummaryText},
+	SummaryTextDone: {role: settles, part: PartSummaryText},
+	SummaryDone:     {role: closes, part: PartSummaryText},
+	FunctionDelta:   {role: streams}, FunctionDone: {role: settles},
 	CustomDelta: {role: streams}, CustomDone: {role: settles},
 	CallDelta: {role: streams}, CallArguments: {role: settles},
 	ListInProgress: {role: works}, ListCompleted: {role: succeeds}, ListFailed: {role: fails},
@@ -71,11 +80,12 @@ func init() {
 		byPlace[r.Kind][r.From] = append(byPlace[r.Kind][r.From], r)
 		t, p := r.On.split()
 		knownPart[p] = true
-		if kind, twice := known[t]; twice && kind != r.Kind {
-			known[t] = ""
-			continue
+		tr := traits[t]
+		if tr.owner = r.Kind; tr.tabled && traits[t].owner != r.Kind {
+			tr.owner = ""
 		}
-		known[t] = r.Kind
+		tr.tabled = true
+		traits[t] = tr
 	}
 }
 
@@ -110,10 +120,7 @@ func next(kind string, from Place, e *Event) (Place, bool) {
 	if to, ok := grammars[kind][from][step(e)]; ok {
 		return to, true
 	}
-	if _, tabled := known[e.Type]; tabled || from == start || from == closed {
-		return from, false
-	}
-	return from, true
+	return from, !traits[e.Type].tabled && from != start && from != closed
 }
 
 // path returns the shortest way of fillable rules from a place to one where step is allowed, leaving out the rules that

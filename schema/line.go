@@ -96,7 +96,7 @@ func (e *Event) itemID() string {
 
 // suits reports whether an event may belong to the line's item.
 func (l *line) suits(e *Event) bool {
-	switch owner := known[e.Type]; {
+	switch owner := traits[e.Type].owner; {
 	case l.kind == "":
 		return true
 	case e.Item != nil:
@@ -111,8 +111,8 @@ func kindOf(e *Event) string {
 	switch {
 	case e.Item != nil:
 		return e.Item.Type
-	case known[e.Type] != "":
-		return known[e.Type]
+	case traits[e.Type].owner != "":
+		return traits[e.Type].owner
 	case e.Part == nil:
 		return ""
 	case e.Part.Type == PartReasoningText:

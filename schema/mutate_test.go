@@ -45,8 +45,7 @@ type mutation struct {
 
 // loose reports whether the table does not place an event: an unknown type, which inside of an item may stand anywhere.
 func loose(e *Event) bool {
-	_, tabled := known[e.Type]
-	return !tabled
+	return !traits[e.Type].tabled
 }
 
 // mute reports whether an event may as well not be there: it is loose, or a delta that brings nothing.

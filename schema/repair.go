@@ -42,7 +42,9 @@ func (b *burst) give(l *line, e Event) {
 			b.arguments(it.Arguments)
 		}
 	}
-	b.fill(&e)
+	if o := b.q.state.open; traits[e.Type].role != streams || len(o.text) == 0 { // what streams on has its place already
+		b.fill(&e)
+	}
 	b.apply(e)
 	l.mark(&e, b.q.state.open)
 }
@@ -74,7 +76,7 @@ func (o *openItem) name(e *Event) {
 		it.ID = o.item.ID
 		e.Item = &it
 	}
-	if _, tabled := known[e.Type]; e.ItemID != "" || tabled && e.Type != ItemDone {
+	if t := traits[e.Type]; e.ItemID != "" || t.tabled && t.role != finishes {
 		e.ItemID = o.item.ID
 	}
 	switch t := traits[e.Type]; {

@@ -208,8 +208,7 @@ func (o *openItem) named(e *Event) bool {
 	case e.Type == ItemDone:
 		return e.Item != nil && e.Item.ID == o.item.ID
 	case e.ItemID == "":
-		_, tabled := known[e.Type]
-		return !tabled
+		return !traits[e.Type].tabled
 	}
 	return e.ItemID == o.item.ID
 }
