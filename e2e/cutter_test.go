@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -88,7 +89,7 @@ func (c *cutter) watch(down, up net.Conn) {
 
 // nthIndex tells where in the new bytes the fifth mark ends, or -1 if it does not.
 func nthIndex(seen, fresh []byte) int {
-	all := append(seen[:len(seen):len(seen)], fresh...)
+	all := append(slices.Clip(seen), fresh...)
 	end := 0
 	for range cutAfter {
 		i := bytes.Index(all[end:], []byte(cutMark))

@@ -112,7 +112,7 @@ func (m rpc) misbehave(w http.ResponseWriter, r *http.Request, how string) {
 		fmt.Fprint(w, `{"jsonrpc":"2.0","id":`)
 		flood(w, 1<<30)
 	case "lie":
-		m.answer(w, `"result":{"content":"none","tools":17}`)
+		fmt.Fprint(w, `{"jsonrpc":"2.0","id":"another","result":{"content":[],"tools":[]}}`)
 	case "endless":
 		m.answer(w, fmt.Sprintf(`"result":{"tools":[],"nextCursor":"%sx"}`, m.Params.Cursor))
 	}
