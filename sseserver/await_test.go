@@ -7,7 +7,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/midstream-dev/midstream/broker/hub"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -39,8 +38,7 @@ func TestAwait_AnswersTheWholeResponse(t *testing.T) {
 	answer := s.later(t, unstreamed)
 	r := s.work(t)
 	s.memory.append(r.ref, r.begin(), r.open(), r.say("Hello"))
-	s.memory.fail(r.ref, hub.ErrCut)
-	s.memory.fail(r.ref, nil)
+	s.memory.cutOnce(t, r.ref)
 	s.memory.append(r.ref, r.close(), r.finish())
 	resp := <-answer
 	if resp == nil || resp.StatusCode != http.StatusOK {

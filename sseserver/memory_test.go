@@ -29,6 +29,7 @@ type memoryLog struct {
 	frames [][]byte
 	ended  bool
 	err    error
+	cuts   int           // of the next followers to wait
 	moved  chan struct{} // closed when something changes
 }
 
@@ -143,6 +144,16 @@ func (m *memory) fail(ref schema.Ref, err error) {
 	m.logs[ref].changed()
 }
 
+// cutOnce cuts one follower that waits for more, and returns when it has.
+func (m *memory) cutOnce(t *testing.T, ref schema.Ref) {
+	t.Helper()
+	m.set(t, func(m *memory) { m.logs[ref].cuts++; m.logs[ref].changed() })
+	waitFor(t, "the cut", func() (cut bool) {
+		m.set(t, func(m *memory) { cut = m.logs[ref].cuts == 0 })
+		return cut
+	})
+}
+
 func (l *memoryLog) changed() {
 	close(l.moved)
 	l.moved = make(chan struct{})
@@ -180,6 +191,9 @@ func (f *memoryFollower) take() ([]byte, chan struct{}, error) {
 		return nil, nil, io.EOF
 	case l.err != nil:
 		return nil, nil, l.err
+	case l.cuts > 0:
+		l.cuts--
+		return nil, nil, hub.ErrCut
 	}
 	return nil, f.log.moved, nil
 }

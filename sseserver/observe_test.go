@@ -1,9 +1,7 @@
 package sseserver
 
 import (
-	"bufio"
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -120,16 +118,5 @@ func TestModels(t *testing.T) {
 	}
 	if body := string(read(t, serve(t).get(t, "/v1/models"))); body != `{"object":"list","data":[]}` {
 		t.Errorf("no models: %s", body)
-	}
-}
-
-// The stream is open for the client before its first event is there.
-func TestStream_OpensAtOnce(t *testing.T) {
-	t.Parallel()
-	s := serve(t)
-	s.memory.append(mustRef(t, storyID))
-	head := readHead(t, bufio.NewReader(s.dial(t, "GET "+storyStream+" HTTP/1.1\r\nHost: x\r\n\r\n")))
-	if !strings.HasPrefix(head, "HTTP/1.1 200") {
-		t.Errorf("head %q", head)
 	}
 }

@@ -45,6 +45,18 @@ func TestStream_Heartbeat(t *testing.T) {
 	})
 }
 
+// The stream is open for the client before its first event is there.
+func TestStream_OpensAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := servePipes(t)
+		s.memory.append(mustRef(t, storyID))
+		began := time.Now()
+		if resp := s.get(t, storyStream); resp.StatusCode != http.StatusOK || time.Since(began) != 0 {
+			t.Errorf("status %d after %s", resp.StatusCode, time.Since(began))
+		}
+	})
+}
+
 // A stream that has not reached its terminal event is broken off, never ended: whatever the reason, and also where
 // HTTP/1.0 has no last chunk to leave out.
 func TestStream_UnfinishedIsAborted(t *testing.T) {
