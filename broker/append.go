@@ -44,7 +44,7 @@ type stored struct {
 }
 
 // append stores m behind m.expect and returns its position. It tries until the outcome is known or ctx ends. Its errors are
-// errTaken, ErrGone, a refusal of JetStream, or ctx's.
+// errTaken, ErrGone, ErrClosed, a refusal of JetStream, or ctx's.
 func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 	var wait backoff
 	var behind time.Time // since when the leader knows less than it has acknowledged
@@ -53,6 +53,9 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 		position, err := b.try(ctx, m)
 		if err == nil {
 			return position, nil
+		}
+		if closed(err) {
+			return 0, fmt.Errorf("append to %s: %w", m.stream, ErrClosed)
 		}
 		if judge(err) == refused || (m.hasty && full(err) && !unsure) {
 			return 0, fmt.Errorf("append to %s: %w", m.stream, err)

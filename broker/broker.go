@@ -15,6 +15,9 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
+// prepareTimeout bounds one go at the streams: a request that came too early for a starting cluster is never answered.
+const prepareTimeout = 10 * time.Second
+
 // Broker is the log and the queue. Its methods may be called from any goroutine.
 type Broker struct {
 	*hub.Hubs
@@ -68,7 +71,7 @@ func (b *Broker) open(ctx context.Context) (err error) {
 		return err
 	}
 	b.js, b.replays = mustJetStream(b.conns.publish), mustJetStream(b.conns.replay)
-	if b.partitions, err = prepare(ctx, b.js, b.cfg); err != nil {
+	if b.partitions, err = b.prepare(ctx); err != nil {
 		return err
 	}
 	if b.runs, err = runConsumer(ctx, mustJetStream(b.conns.queue), b.cfg); err != nil {
@@ -82,6 +85,19 @@ func (b *Broker) open(ctx context.Context) (err error) {
 	b.Hubs = hub.New(source{b}, b.cfg.Hub)
 	b.conns.live.SetReconnectHandler(b.restored)
 	return nil
+}
+
+// prepare makes or checks the streams, and waits for a cluster that is starting until ctx ends.
+func (b *Broker) prepare(ctx context.Context) (int, error) {
+	var wait backoff
+	for {
+		try, cancel := context.WithTimeout(ctx, prepareTimeout)
+		partitions, err := prepare(try, b.js, b.cfg)
+		cancel()
+		if err == nil || !unreachable(err) || wait.wait(ctx) != nil {
+			return partitions, err
+		}
+	}
 }
 
 func (b *Broker) startServer() (err error) {

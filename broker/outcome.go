@@ -13,6 +13,7 @@ import (
 
 // The error codes of JetStream that mean something here. Compare codes, never text: two of them have the same text.
 const (
+	codeUnavailable    jetstream.ErrorCode = 10008 // no leader of the cluster yet
 	codeInsufficient   jetstream.ErrorCode = 10023 // a limit of the account or the server
 	codeNoMessage      jetstream.ErrorCode = 10037
 	codeNoStorage      jetstream.ErrorCode = 10047
@@ -77,6 +78,16 @@ func full(err error) bool {
 func answered(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api)
+}
+
+// unreachable reports whether JetStream gave no answer, or could not give one yet, as a cluster does that is starting.
+func unreachable(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode == codeUnavailable
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
 // noMessage reports whether a read found nothing, as opposed to having no answer.
