@@ -10,13 +10,15 @@
 //	Record     what the log stores as one message: private body, frames, and the chain digest
 //	State      the fold of events: what the response is now; refuses an event that breaks the order
 //	Sequencer  takes the events of several producers and gives out one legal sequence
+//	CheckStream holds a whole answer, as a client received it, to all of this
 //	Run        the fold of records: State, and what only the owner of the run may know
 //	Command    the accepted create request: what a run is made from
 //
 // # Guarantees
 //
-// The order is data: the table in rules.go. State walks it to check, the Sequencer walks it to repair, the documentation
-// is printed from it. What a Sequencer gives out, State accepts; what State accepts, the OpenAI SDKs accept.
+// The order is data: the table in rules.go. State walks it to check, the Sequencer walks it to repair, and
+// docs/canonical-order.md is printed from it. What a Sequencer gives out, State accepts; what [CheckStream] accepts, the
+// OpenAI SDKs accept. The stories in testdata/stories tell what comes in and what goes out.
 //
 // The same command gives the same bytes: ids and times inside frames come from the response id, a counter and the
 // command's time.

@@ -2,7 +2,7 @@ package schema
 
 import "fmt"
 
-// Violation says which rule of the canonical order an event broke. Rule is one of the words of [Laws]. Producer is who
+// Violation says which rule of the canonical order an event broke. Rule is the law that it broke, by its name in docs/canonical-order.md. Producer is who
 // sent the event, where a [Sequencer] refused it.
 type Violation struct {
 	Rule     string
@@ -50,13 +50,13 @@ const (
 	lawMembers    = "members"
 )
 
-// A Law is a rule of the canonical order that a table of steps cannot say.
-type Law struct{ Name, Says string }
+// A law is a rule of the canonical order that a table of steps cannot say.
+type law struct{ name, says string }
 
-// Laws returns the laws that [State] upholds beside the table of [Rules], for documentation. The last one is upheld by
+// laws returns the laws that [State] upholds beside the table of [Rules], for documentation. The last one is upheld by
 // [CheckStream] alone.
-func Laws() []Law {
-	return []Law{
+func laws() []law {
+	return []law{
 		{lawNumbers, "`sequence_number` goes up by one from 0, over every event there is"},
 		{lawFrame, "a frame's `event` and `id` lines say the event's `type` and `sequence_number`; `id` is the last line"},
 		{lawType, "an event type is 1 to 128 characters of visible ASCII"},

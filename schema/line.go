@@ -122,12 +122,11 @@ func kindOf(e *Event) string {
 }
 
 // begin opens a line for an item that is new here. Without output_item.added its kind follows from the event, or from
-// output_item.done; an event of an unknown type that names no item begins none, nor does an
-// annotation of nothing.
+// output_item.done; an event of an unknown type, or an annotation, begins no item that it does not name.
 func (q *Sequencer) begin(producer string, e *Event) *line {
 	l := &line{producer: producer, kind: kindOf(e)}
 	id := e.itemID()
-	if l.kind == "" && id == "" || traits[e.Type].role == notes {
+	if id == "" && (l.kind == "" || traits[e.Type].role == notes) {
 		return nil
 	}
 	if id != "" {

@@ -15,7 +15,7 @@ const orderDoc = "../docs/canonical-order.md"
 
 const orderIntro = `# The canonical order
 
-Printed from ` + "`schema.Rules()` and `schema.Laws()`" + ` (go test ./schema -run TestCanonicalOrder -update): do not edit.
+Printed from ` + "`schema.Rules()` and the laws of schema/law.go" + ` (go test ./schema -run TestCanonicalOrder -update): do not edit.
 
 The table is what the checker walks to refuse and what the sequencer walks to repair. A row reads: an item of this kind
 that stands at *from* takes *event*, and then stands at *to*. An event that no row names for the place is out of order.
@@ -50,8 +50,8 @@ func TestCanonicalOrder_DocumentIsTheTable(t *testing.T) {
 func printOrder() []byte {
 	var b bytes.Buffer
 	b.WriteString(orderIntro)
-	for _, l := range Laws() {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", l.Name, l.Says)
+	for _, l := range laws() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", l.name, l.says)
 	}
 	for _, kind := range kindsOf(Rules()) {
 		printKind(&b, kind)

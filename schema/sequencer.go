@@ -13,7 +13,9 @@ import (
 // producer's own response.created, terminal, keepalives and numbering never leak: there is one lifecycle, and
 // [Sequencer.Finish] ends it.
 //
-// An item whose producer broke a rule takes nothing more: it keeps its place until [Sequencer.Abort].
+// What nobody can mend is refused: an error event (it becomes response.failed, by [Sequencer.Finish]), an event of an
+// item that never was or is done, arguments that differ from their deltas. An item whose producer broke a rule takes
+// nothing more: it keeps its place until [Sequencer.Abort].
 type Sequencer struct {
 	state  *State
 	early  []early
@@ -130,7 +132,7 @@ func (q *Sequencer) pushItem(b *burst, producer string, e Event) error {
 	}
 	if q.flows(l, &e) {
 		b.emit(l, e)
-	} else if err := q.line(l, e); err != nil {
+	} else if err := q.keep(l, e); err != nil {
 		return err
 	}
 	l.note(&e)
@@ -138,9 +140,9 @@ func (q *Sequencer) pushItem(b *burst, producer string, e Event) error {
 	return nil
 }
 
-// line holds an event back in its line. What the line on the wire holds goes out before the bound is broken, unless it
+// keep holds an event back in its line. What the line on the wire holds goes out before the bound is broken, unless it
 // waits for the end of its tool.
-func (q *Sequencer) line(l *line, e Event) error {
+func (q *Sequencer) keep(l *line, e Event) error {
 	err := q.hold(l.producer, &e)
 	flowing := q.lines[0] == l && (e.Type == ItemDone || l.named && !l.awaitsDone())
 	if err == nil || flowing {

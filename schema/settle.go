@@ -85,8 +85,17 @@ func (b *burst) arguments(whole *string) {
 
 // sameValue reports whether two texts are the same JSON value, written in two ways.
 func sameValue(a, b string) bool {
-	x, y := jsontext.Value(a), jsontext.Value(b)
-	return x.Canonicalize() == nil && y.Canonicalize() == nil && bytes.Equal(x, y)
+	x, y := plain(jsontext.Value(a)), plain(jsontext.Value(b))
+	return x != nil && bytes.Equal(x, y)
+}
+
+// plain returns a value without spaces, its members in order and its numbers as they are; nil for what is no JSON.
+func plain(v jsontext.Value) jsontext.Value {
+	v = v.Clone()
+	if v.Format(jsontext.ReorderRawObjects(true)) != nil {
+		return nil
+	}
+	return v
 }
 
 // closePart closes the open part, in the final form p.

@@ -1,0 +1,95 @@
+package schema
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+)
+
+// A member that is there, null or absent stays so: clients differ on all three. Content alone reads null as absent.
+func TestItem_KeepsNullAndAbsentApart(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`{"id":"a","type":"message","content":[]}`:                  "",
+		`{"id":"a","type":"message","content":null}`:                `{"id":"a","type":"message"}`,
+		`{"id":"a","type":"message"}`:                               "",
+		`{"id":"a","type":"mcp_call","output":null,"error":null}`:   "",
+		`{"id":"a","type":"mcp_call"}`:                              "",
+		`{"id":"a","type":"mcp_list_tools","tools":[]}`:             "",
+		`{"id":"a","type":"reasoning","summary":[],"x":{"y":null}}`: "",
+		`{"id":"a","type":"message","content":"hi"}`:                `{"id":"a","type":"message","content":[{"type":"input_text","text":"hi"}]}`,
+	} {
+		var it Item
+		if err := json.Unmarshal([]byte(in), &it); err != nil {
+			t.Fatal(err)
+		}
+		if want == "" {
+			want = in
+		}
+		if diff := cmp.Diff(want, string(must(json.Marshal(&it))(t))); diff != "" {
+			t.Errorf("%s:\n%s", in, diff)
+		}
+	}
+}
+
+// An item failed if it says so or has an error; an incomplete call failed, an incomplete message is only short.
+func TestItem_Failed(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]bool{
+		`{"type":"message","status":"completed"}`:                       false,
+		`{"type":"message","status":"incomplete"}`:                      false,
+		`{"type":"function_call","status":"incomplete"}`:                false,
+		`{"type":"mcp_call","status":"completed","error":null}`:         false,
+		`{"type":"mcp_call","status":"incomplete","error":null}`:        true,
+		`{"type":"mcp_call","status":"failed"}`:                         true,
+		`{"type":"mcp_call","status":"completed","error":{"type":"x"}}`: true,
+		`{"type":"mcp_list_tools"}`:                                     false,
+		`{"type":"mcp_list_tools","error":"unreachable"}`:               true,
+		`{"type":"web_search_call","status":"failed"}`:                  true,
+	} {
+		var it Item
+		if err := json.Unmarshal([]byte(in), &it); err != nil {
+			t.Fatal(err)
+		}
+		if it.Failed() != want {
+			t.Errorf("%s: failed %t", in, !want)
+		}
+	}
+}
+
+// An item's id is derived, differs by kind, place and response, and is at most 64 bytes, whatever the response's id.
+func TestItemID_IsDerivedAndShort(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, response := range []string{"resp_1", "resp_" + strings.Repeat("a", 59), "resp_" + strings.Repeat("a", 58) + "b"} {
+		for _, kind := range kindsOfItems[:8] {
+			for _, n := range []int{0, 1, 0xffff, 1 << 20} {
+				id := ItemID(response, kind, n)
+				if seen[id] || len(id) > 64 || id != ItemID(response, kind, n) {
+					t.Errorf("%s of %s %d of %s", id, kind, n, response)
+				}
+				seen[id] = true
+			}
+		}
+	}
+}
+
+// A ref is made of two tokens that may stand in a subject; nothing else is let in.
+func TestNewRef_TakesOnlyTokens(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{
+		"", "a.b", "*", ">", "t1.>", "a b", "a\r\n", "a\x00", "\xff", "$JS/", "../", "%2e", "é", strings.Repeat("a", 65),
+	} {
+		if _, err := NewRef("t1", bad); err == nil {
+			t.Errorf("response %q: accepted", bad)
+		}
+		if _, err := NewRef(bad, "resp_1"); err == nil {
+			t.Errorf("tenant %q: accepted", bad)
+		}
+	}
+	if ref, err := NewRef("t1", "resp_0192-A"); err != nil || ref.String() != "t1/resp_0192-A" {
+		t.Errorf("%s: %v", ref, err)
+	}
+}
