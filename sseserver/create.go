@@ -115,9 +115,13 @@ func encodeSecrets(secrets map[string]schema.Secret) ([]byte, error) {
 // commit enqueues the command and opens its log. A caller that goes away meanwhile does not stop it halfway. After the
 // first write was tried, no error invites a retry: its outcome may be that the run has begun.
 func (s *Server) commit(ctx context.Context, cmd *schema.Command, secrets []byte) error {
+	rec, err := cmd.RequestRecord()
+	if err != nil {
+		return fmt.Errorf("make the log of %s: %w", cmd.Ref(), err)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CommitTimeout)
 	defer cancel()
-	err := s.cfg.Broker.Enqueue(ctx, cmd, secrets)
+	err = s.cfg.Broker.Enqueue(ctx, cmd, secrets)
 	switch {
 	case errors.Is(err, broker.ErrFull):
 		return err
@@ -125,10 +129,6 @@ func (s *Server) commit(ctx context.Context, cmd *schema.Command, secrets []byte
 		// The id was minted here a moment ago: it is this very command, stored by a try whose answer was lost.
 	case err != nil:
 		return unsettled(cmd, fmt.Errorf("enqueue %s: %w", cmd.Ref(), err))
-	}
-	rec, err := cmd.RequestRecord()
-	if err != nil {
-		return startedError{fmt.Errorf("open log %s: %w", cmd.Ref(), err)}
 	}
 	if err := s.begin(ctx, rec, cmd.Ref()); err != nil {
 		return unsettled(cmd, err)

@@ -81,7 +81,7 @@ func (p *producer) append(frames []byte) {
 	}
 }
 
-// finish ends the response and seals it.
+// end ends the response and seals it.
 func (p *producer) end() {
 	p.tb.Helper()
 	p.append(p.close())
@@ -179,6 +179,29 @@ func cursorHeader(after int) []string {
 		return nil
 	}
 	return []string{"Last-Event-ID", strconv.Itoa(after)}
+}
+
+// A heartbeat interrupts the wait for frames, and loses none of them.
+func TestLive_HeartbeatsBetweenFrames(t *testing.T) {
+	t.Parallel()
+	s := serveLive(t, func(c *Config) { c.Heartbeat = time.Millisecond })
+	p := produce(t, freshCommand(t))
+	resp := s.get(t, path(p.ref))
+	p.append(p.open())
+	for i := range 50 {
+		sent := valueOf(t, s.metrics.bytes)
+		waitFor(t, "a heartbeat", func() bool { return valueOf(t, s.metrics.bytes) > sent })
+		p.append(p.say(fmt.Sprintf("word %d ", i)))
+	}
+	p.end()
+	got := read(t, resp)
+	if n := bytes.Count(got, heartbeat); n < 50 {
+		t.Errorf("%d heartbeats", n)
+	}
+	want := string(p.all()) + string(doneFrame)
+	if diff := cmp.Diff(want, string(bytes.ReplaceAll(got, heartbeat, nil))); diff != "" {
+		t.Errorf("frames (-want +got):\n%s", diff)
+	}
 }
 
 // 500 readers of one response get the same bytes, while others of it do not read at all.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 )
 
@@ -47,9 +48,13 @@ func (p pace) arm() error {
 	return nil
 }
 
-// answer writes v as the whole answer.
+// oneForm gives the same answer the same bytes, and an answer too to a caller whose text was cut in the middle of a rune.
+var oneForm = json.JoinOptions(json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+
+// answer writes v as the whole answer. One that the peer does not take is broken off; that is the peer's own affair, and
+// no error of the request.
 func (s *Server) answer(c echo.Context, status int, v any) error {
-	data, err := json.Marshal(v, json.Deterministic(true))
+	data, err := json.Marshal(v, oneForm)
 	if err != nil {
 		return err
 	}
@@ -57,13 +62,9 @@ func (s *Server) answer(c echo.Context, status int, v any) error {
 	h.Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
 	h.Set(echo.HeaderContentLength, strconv.Itoa(len(data)))
 	h.Set(echo.HeaderXContentTypeOptions, "nosniff")
-	p := s.pace(c)
-	if err := p.arm(); err != nil {
-		return err
-	}
 	c.Response().WriteHeader(status)
-	if _, err := p.Write(data); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
-		return err
+	if _, err := s.pace(c).Write(data); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		panic(http.ErrAbortHandler)
 	}
 	return nil
 }

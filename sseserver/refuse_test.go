@@ -34,6 +34,7 @@ func TestRefuse_BadInput(t *testing.T) {
 		"invalid UTF-8":         {"POST", responses, "{\"model\":\"demo\",\"input\":\"\xff\"}", nil, 400, schema.CodeInvalidJSON},
 		"a lone surrogate":      {"POST", responses, `{"model":"demo","input":"\ud83d"}`, nil, 400, schema.CodeInvalidJSON},
 		"another case":          {"POST", responses, `{"Model":"demo","input":"hi"}`, nil, 400, schema.CodeMissing},
+		"a name cut in a rune":  {"POST", responses, `{"model":"demo","input":"hi","metadata":{"` + strings.Repeat("é", 100) + `":7}}`, nil, 400, schema.CodeInvalidValue},
 		"nested too deep":       {"POST", responses, `{"model":"demo","input":"hi","metadata":` + nested + `}`, nil, 400, schema.CodeInvalidJSON},
 		"too many members":      {"POST", responses, `{"model":"demo","input":"hi","x":[` + strings.Repeat("1,", 30_000) + `1]}`, nil, 400, schema.CodeInvalidJSON},
 		"a number beyond 2^53":  {"POST", responses, `{"model":"demo","input":"hi","x":12345678901234567890123}`, nil, 400, schema.CodeInvalidJSON},

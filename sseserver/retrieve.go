@@ -108,14 +108,17 @@ func (s *Server) resume(c echo.Context, query url.Values, began time.Time) error
 	s.metrics.resumes.WithLabelValues(at.label()).Inc()
 	if at.kind == headerCursor && f.Ended() {
 		f.Close()
-		return finished(c, at)
+		return s.finished(c, at)
 	}
 	s.stream(ctx, c, f, began, at.label())
 	return nil
 }
 
 // finished tells an EventSource that it has seen all: only a 204 stops it from reconnecting (WHATWG HTML, 9.2.3).
-func finished(c echo.Context, at cursor) error {
+func (s *Server) finished(c echo.Context, at cursor) error {
+	if err := s.pace(c).arm(); err != nil {
+		return err
+	}
 	c.Response().Header().Set(headerCursor, strconv.FormatInt(at.after, 10))
 	return c.NoContent(http.StatusNoContent)
 }

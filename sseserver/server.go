@@ -54,7 +54,8 @@ func (s *Server) route() {
 	}
 }
 
-// mount serves h below path. What it serves may be a long stream too, so a drain cuts it like one.
+// mount serves h below path. What it serves may be a long stream too, so a drain cuts it like one; its write deadlines
+// are its own.
 func (s *Server) mount(path string, h http.Handler) {
 	handler := func(c echo.Context) error {
 		ctx, leave, err := s.subscribers.enter(c.Request().Context())
