@@ -191,9 +191,13 @@ func (j *Job) Ack(ctx context.Context) error {
 	return nil
 }
 
-// Nak gives the job to another worker, or back to this one, at once.
+// nakDelay lets a claim of this process that has just been given up leave the queue: the server would hand the job to it
+// and nobody would hear, for the whole of Config.AckWait.
+const nakDelay = 50 * time.Millisecond
+
+// Nak gives the job to another worker, or back to this one.
 func (j *Job) Nak(ctx context.Context) error {
-	if err := j.msg.Nak(); err != nil {
+	if err := j.msg.NakWithDelay(nakDelay); err != nil {
 		return fmt.Errorf("nak job %s: %w", j.Command.Response, err)
 	}
 	if err := flush(ctx, j.broker.conns.queue); err != nil {

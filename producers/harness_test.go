@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -100,24 +101,34 @@ func (s *stage) records(ref schema.Ref) []schema.Record {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
-	for {
-		h, err := s.broker.Read(ctx, ref)
-		if err != nil && !errors.Is(err, broker.ErrNotFound) {
-			s.Fatal(err)
+	s.wait(ctx, ref)
+	h, err := s.broker.Read(ctx, ref)
+	if err != nil {
+		s.Fatal(err)
+	}
+	fold, err := schema.FoldRun(ref, h.Records)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if !fold.State.Ended() {
+		s.Fatal("response did not end in time")
+	}
+	return h.Records
+}
+
+// wait returns when the response has ended or ctx has.
+func (s *stage) wait(ctx context.Context, ref schema.Ref) {
+	for ctx.Err() == nil {
+		f, err := s.broker.Follow(ctx, ref, -1)
+		if err != nil {
+			continue // not begun yet
 		}
-		if err == nil {
-			fold, err := schema.FoldRun(ref, h.Records)
-			if err != nil {
-				s.Fatal(err)
-			}
-			if fold.State.Ended() {
-				return h.Records
-			}
+		for err == nil {
+			_, err = f.Next(ctx)
 		}
-		select {
-		case <-ctx.Done():
-			s.Fatal("response did not end in time")
-		case <-time.After(10 * time.Millisecond):
+		f.Close()
+		if errors.Is(err, io.EOF) {
+			return
 		}
 	}
 }

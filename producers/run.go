@@ -35,13 +35,9 @@ type run struct {
 	usage      *schema.Usage
 	tier       string
 	cause      *schema.ResponseError
-	weight     int // what the terminal event will weigh, in bytes
 }
 
-var (
-	errRunExpired = errors.New("run reached its limit of time")
-	errOutputFull = errors.New("output reached the size of one message")
-)
+var errRunExpired = errors.New("run reached its limit of time")
 
 // guarded drives the run until its terminal event is durable, and ends as soon as another attempt owns the log.
 func (r *run) guarded(ctx context.Context) error {
@@ -111,7 +107,7 @@ func (r *run) do(ctx context.Context, s step) error {
 // settleError decides what an error of a step means for the response.
 func (r *run) settleError(err, stopped error) {
 	switch {
-	case errors.Is(err, errOutputFull):
+	case errors.Is(err, schema.ErrOutputFull):
 		r.answered, r.pending, r.incomplete = true, nil, "max_output_tokens"
 	case errors.Is(stopped, errRunExpired):
 		r.cause = &schema.ResponseError{Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows."}
@@ -153,41 +149,11 @@ func (r *run) push(ctx context.Context, producer string, e schema.Event) error {
 	return err
 }
 
-// append adds events to the log. What the terminal event will have to repeat is counted: the run must end before that
-// cannot fit into one message.
 func (r *run) append(ctx context.Context, events []schema.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	for i := range events {
-		r.weigh(&events[i])
-	}
-	if err := r.log.Append(ctx, events...); err != nil {
-		return err
-	}
-	if r.weight > schema.MaxOutput {
-		return errOutputFull
-	}
-	return nil
-}
-
-// jsonOverhead is what a delta can grow by in JSON: a control character becomes six bytes.
-const jsonOverhead = 6
-
-func (r *run) weigh(e *schema.Event) {
-	switch {
-	case e.Delta != nil:
-		for _, c := range []byte(*e.Delta) {
-			if r.weight++; c < ' ' || c == '"' || c == '\\' {
-				r.weight += jsonOverhead - 1
-			}
-		}
-	case e.Type == schema.ItemDone && e.Item != nil:
-		r.weight += len(e.Item.Output) + len(e.Item.Error) + len(e.Item.Rest)
-		for _, t := range e.Item.Tools {
-			r.weight += len(t)
-		}
-	}
+	return r.log.Append(ctx, events...)
 }
 
 // server returns how to reach the server of an MCP entry: one of the operator's, named by label alone, or the one whose

@@ -264,3 +264,21 @@ func TestFailure_HidesInternals(t *testing.T) {
 		t.Errorf("failure: %+v", got)
 	}
 }
+
+// A response that grows beyond what one message can hold ends as incomplete, while its terminal event still fits.
+func TestRun_EndsBeforeTheTerminalEventCannotFit(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	deltas := make([]string, 100)
+	for i := range deltas {
+		deltas[i] = strings.Repeat("x", 100<<10)
+	}
+	s.model.turns = []turnFunc{says(deltas...)}
+	resp, _ := s.run(`{"model":"m","input":"hi"}`)
+	if resp.Status != schema.StatusIncomplete || resp.IncompleteDetails.Reason != "max_output_tokens" {
+		t.Errorf("status %s, details %+v", resp.Status, resp.IncompleteDetails)
+	}
+	if n := len(resp.Output[0].Text()); n < 1<<20 || n > schema.MaxPayload {
+		t.Errorf("%d bytes of text", n)
+	}
+}

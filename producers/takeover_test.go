@@ -86,29 +86,8 @@ func TestTakeOver_AtEveryStep(t *testing.T) {
 
 // killed waits until the node was killed or the response has ended.
 func (s *stage) killed(ctx context.Context, ref schema.Ref) bool {
-	s.Helper()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.wait(ctx, ref)
-	}()
-	<-ended
+	s.wait(ctx, ref)
 	return ctx.Err() != nil
-}
-
-// wait returns when the response has ended or ctx has.
-func (s *stage) wait(ctx context.Context, ref schema.Ref) {
-	for ctx.Err() == nil {
-		f, err := s.broker.Follow(ctx, ref, -1)
-		if err != nil {
-			continue // not begun yet
-		}
-		for err == nil {
-			_, err = f.Next(ctx)
-		}
-		f.Close()
-		return
-	}
 }
 
 func (s *stage) checkTakeOver(n int, records []schema.Record) {
