@@ -34,7 +34,6 @@ var faults = []struct{ name, law, old, new string }{
 	{"no tools in the response", lawMembers, `"tools":[],`, ""},
 	{"instructions as a list", lawMembers, `"instructions":null`, `"instructions":[]`},
 	{"no usage", lawMembers, `"usage":{`, `"usage":null,"was":{`},
-	{"usage that does not add up", lawMembers, `"total_tokens":7`, `"total_tokens":8`},
 	{"usage without cached tokens", lawMembers, `"cached_tokens":0,`, ""},
 	{"completed without its time", lawMembers, `"completed_at":1700000001`, `"completed_at":null`},
 	{"completed with an error", lawMembers, `"status":"completed","background":false,"error":null`, `"status":"completed","background":false,"error":{"code":"c","message":"m"}`},
@@ -103,6 +102,10 @@ func TestCheckStream_WantsTheWholeStream(t *testing.T) {
 		t.Error("from number 1 on: accepted")
 	}
 	for n := range good {
+		inLast := n > bytes.LastIndex(good, []byte("event: "))
+		if !inLast && !bytes.HasSuffix(good[:n], frameEnd) && n%97 != 0 {
+			continue // every end of a frame, every byte of the last one, and some others
+		}
 		if _, err := CheckStream(good[:n]); err == nil {
 			t.Fatalf("cut at byte %d: accepted", n)
 		}
