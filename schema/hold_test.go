@@ -121,3 +121,14 @@ func endsLegally(t *testing.T, q *Sequencer) {
 	must(q.Abort())(t)
 	must(q.Finish(Failed, func(r *Response) { r.Error = &ResponseError{Code: CodeServer, Message: "m"} }))(t)
 }
+
+// A producer can ask whether its item is being given out already, or still waits.
+func TestSequencer_OnWire(t *testing.T) {
+	t.Parallel()
+	q := begun(t)
+	must(q.Push("p", messageAdded("first")))(t)
+	must(q.Push("p", messageAdded("second")))(t)
+	if !q.OnWire("p", "first") || q.OnWire("p", "second") || q.OnWire("other", "first") {
+		t.Error("the first item holds the wire, the second waits, and the other producer has none")
+	}
+}

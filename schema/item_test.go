@@ -93,3 +93,17 @@ func TestNewRef_TakesOnlyTokens(t *testing.T) {
 		t.Errorf("%s: %v", ref, err)
 	}
 }
+
+// The usage of turns is summed; a turn that told none adds none.
+func TestUsage_Add(t *testing.T) {
+	t.Parallel()
+	a := &Usage{InputTokens: 1, OutputTokens: 2, TotalTokens: 3, InputTokensDetails: InputTokensDetails{4, 5}, OutputTokensDetails: OutputTokensDetails{6}}
+	want := &Usage{InputTokens: 2, OutputTokens: 4, TotalTokens: 6, InputTokensDetails: InputTokensDetails{8, 10}, OutputTokensDetails: OutputTokensDetails{12}}
+	if diff := cmp.Diff(want, a.Add(a)); diff != "" {
+		t.Error(diff)
+	}
+	var none *Usage
+	if none.Add(none) != nil || none.Add(a) != a || a.Add(none) != a {
+		t.Error("a turn without usage changed the sum")
+	}
+}
