@@ -58,7 +58,7 @@ func conform(t *testing.T, g *gateway, scenario, revision string) {
 	cmd := exec.CommandContext(ctx, node, "node_modules/@modelcontextprotocol/conformance/dist/index.js", "client",
 		"--command", shared.binary("shim"), "--scenario", scenario, "--spec-version", revision,
 		"--expected-failures", "conformance/expected-failures.yml", "--output-dir", results, "--verbose")
-	cmd.Env = append(os.Environ(), "MIDSTREAM_URL="+g.url)
+	cmd.Env = append(os.Environ(), "MIDSTREAM_URL="+g.url, "NODE_OPTIONS=--import=./conformance/close.mjs")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

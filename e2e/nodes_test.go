@@ -71,8 +71,9 @@ upstreams:
 	return one, node("two", "gateway", outside)
 }
 
-// slowly is told by demo-slow in 16 words, half a second apart: there is time to kill a process in the middle.
-const slowly = "Tell me about rivers. [[tokens=16]] [[delay=500ms]]"
+// slowly is told by demo-slow in 16 words, a second apart: on a busy machine too there is time to kill a process in the
+// middle.
+const slowly = "Tell me about rivers. [[tokens=16]] [[delay=1s]]"
 
 // TestKill promises that kill -9 of the only process costs a client nothing but time: started again on the same log, the
 // process finishes what it had begun, and the client gets the rest behind its last id.
