@@ -56,22 +56,22 @@ type operation func(ctx context.Context, x *exchange, s *session) error
 
 // do runs an operation on a live session, and a second time if the server said that it took no notice of the first.
 func (e *entry) do(ctx context.Context, op operation) error {
-	err, retry := e.try(ctx, op)
+	retry, err := e.try(ctx, op)
 	if retry {
-		err, _ = e.try(ctx, op)
+		_, err = e.try(ctx, op)
 	}
 	return err
 }
 
-func (e *entry) try(ctx context.Context, op operation) (err error, retry bool) {
+func (e *entry) try(ctx context.Context, op operation) (retry bool, err error) {
 	s, err := e.session(ctx)
 	if err != nil {
-		return err, false
+		return false, err
 	}
 	ctx, x := withExchange(ctx)
 	err = op(ctx, x, s)
 	if err == nil {
-		return nil, false
+		return false, nil
 	}
 	seen := x.seen()
 	switch {
@@ -88,7 +88,7 @@ func (e *entry) try(ctx context.Context, op operation) (err error, retry bool) {
 	case !s.isAlive():
 		e.drop(s)
 	}
-	return e.server.failure(ctx, x, err), retry
+	return retry, e.server.failure(ctx, x, err)
 }
 
 // isStale says that the server does not know the session (any more), and so has not executed anything: HTTP 404, or, in

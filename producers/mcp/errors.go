@@ -84,7 +84,8 @@ func hides(status int) bool {
 }
 
 func statusError(status int, err error) *Error {
-	return &Error{KindHTTP, status, strings.TrimSpace(fmt.Sprintf("MCP server answered HTTP status %d %s", status, http.StatusText(status))), err}
+	text := fmt.Sprintf("MCP server answered HTTP status %d %s", status, http.StatusText(status))
+	return &Error{KindHTTP, status, strings.TrimSpace(text), err}
 }
 
 // ownFailure is for what went wrong without a word from the server.

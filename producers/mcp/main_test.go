@@ -1,7 +1,6 @@
 package mcp
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -181,9 +180,3 @@ func asModern(w http.ResponseWriter, _ *http.Request, m message) {
 func hang(_ http.ResponseWriter, r *http.Request, _ message) { <-r.Context().Done() }
 
 type handlers = map[string]func(http.ResponseWriter, *http.Request, message)
-
-func timeout(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}

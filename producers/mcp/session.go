@@ -117,7 +117,7 @@ func (d *dialer) dialStreamable(ctx context.Context, known era) (*session, error
 		options = append(options, client.WithProtocolVersion(mcpgo.LATEST_LEGACY_PROTOCOL_VERSION))
 	}
 	s.client = client.NewClient(httpWire{s.wire}, options...)
-	if err := d.open(ctx, s, s.wire.lost); err != nil {
+	if err := d.open(ctx, s.wire.lost, s); err != nil {
 		return nil, err
 	}
 	if s.era = legacy; s.wire.isModern() {
@@ -144,7 +144,7 @@ func (d *dialer) dialSSE(ctx context.Context) (*session, error) {
 	// The stream lives as long as the session, but what happens while it is opened belongs to the exchange of ctx.
 	x := exchangeOf(ctx)
 	x.reset()
-	return s, d.open(ctx, s, context.WithValue(s.wire.lost, exchangeKey{}, x))
+	return s, d.open(ctx, context.WithValue(s.wire.lost, exchangeKey{}, x), s)
 }
 
 func (d *dialer) dialStdio(ctx context.Context) (*session, error) {
@@ -156,11 +156,11 @@ func (d *dialer) dialStdio(ctx context.Context) (*session, error) {
 	s.era, s.proc = stdio, proc
 	proc.onFailure(s.lose)
 	s.client = client.NewClient(s.wire, client.WithDiscoverTimeout(d.cfg.ProbeTimeout))
-	return s, d.open(ctx, s, s.wire.lost)
+	return s, d.open(ctx, s.wire.lost, s)
 }
 
 // open starts and initializes a session's client. life is the context of what runs as long as the session.
-func (d *dialer) open(ctx context.Context, s *session, life context.Context) error {
+func (d *dialer) open(ctx, life context.Context, s *session) error {
 	stop := context.AfterFunc(ctx, func() { s.lose(context.Cause(ctx)) })
 	defer stop()
 	err := s.client.Start(life)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -113,9 +114,7 @@ func (t *tripper) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (t *tripper) authorized(req *http.Request) *http.Request {
 	req = req.Clone(req.Context())
-	for name, values := range t.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, t.header)
 	return req
 }
 

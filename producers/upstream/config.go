@@ -73,7 +73,7 @@ func set[T comparable](field *T, value T) {
 }
 
 // validate checks what a dialect with a network needs. Its errors name the upstream, never the key.
-func (c *Config) validate() error {
+func (c Config) validate() error {
 	u, err := url.Parse(c.BaseURL)
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -227,5 +225,5 @@ func sampleFormat(req *Request, s *scene) string {
 	if format.Type != "json_schema" || len(format.Schema) == 0 {
 		return ""
 	}
-	return string(sample(jsontext.Value(format.Schema), s.user))
+	return string(sample(format.Schema, s.user))
 }

@@ -99,8 +99,7 @@ func (e *endpoint) Stream(ctx context.Context, req *Request, emit func(schema.Ev
 
 // unsayable wraps what a dialect cannot say.
 func unsayable(err error) error {
-	var public *schema.Error
-	if errors.As(err, &public) {
+	if public, ok := errors.AsType[*schema.Error](err); ok {
 		return &Error{Public: public}
 	}
 	return fmt.Errorf("write model call: %w", err)

@@ -74,8 +74,7 @@ var (
 
 // withoutURL takes the address off an error of net/http: the URL is configuration, the rest is news.
 func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

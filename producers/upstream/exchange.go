@@ -183,7 +183,7 @@ func (x *exchange) lost(err error, how string) error {
 func (x *exchange) release(resp *http.Response) {
 	if x.ctx.Err() == nil && x.emitErr == nil {
 		x.watch.grace = drainTime
-		io.CopyN(io.Discard, resp.Body, drainBytes) // its errors say that there is nothing to give back
+		_, _ = io.CopyN(io.Discard, resp.Body, drainBytes) // its errors say that there is nothing to give back
 		x.watch.grace = 0
 	}
 	resp.Body.Close()

@@ -183,7 +183,8 @@ func (a *answer) failure(r *refusal) *Error {
 	case r.code == schema.TypeInvalidRequest, r.code == "invalid_prompt", r.code == "context_length_exceeded":
 		status = http.StatusBadRequest
 	default:
-		return fail(http.StatusBadGateway, orWord(r.code, CodeUnavailable), nil, "upstream %s failed: %s", a.name, orWord(a.redact(r.message), "it does not say why"))
+		why := orWord(a.redact(r.message), "it does not say why")
+		return fail(http.StatusBadGateway, orWord(r.code, CodeUnavailable), nil, "upstream %s failed: %s", a.name, why)
 	}
 	return statusError(a.name, status, r, a.redact)
 }

@@ -20,7 +20,9 @@ var responses = dialect{
 	encode:   func(_ *Config, r *Request) (any, error) { return encodeResponses(r) },
 	relent:   relentResponses,
 	decode: func(a *answer) decoder {
-		return &responsesDecoder{answer: a, transit: transit{items: &a.items, name: a.name, byID: map[string]*passing{}, byIndex: map[int]*passing{}}}
+		return &responsesDecoder{answer: a, transit: transit{
+			items: &a.items, name: a.name, byID: map[string]*passing{}, byIndex: map[int]*passing{},
+		}}
 	},
 }
 
