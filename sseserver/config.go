@@ -78,6 +78,9 @@ type Model struct {
 type Config struct {
 	Broker Broker
 	Follow FollowFunc
+	// Expect is told of a response just before it begins, so that following it finds it at once; release is called when
+	// the request is over. Nil does without.
+	Expect func(schema.Ref) (release func())
 
 	// Admit refuses a request that no producer could serve, with a *schema.Error. Nil admits all.
 	Admit func(context.Context, *schema.CreateRequest) error
@@ -144,6 +147,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Models == nil {
 		c.Models = func(context.Context) ([]Model, error) { return nil, nil }
+	}
+	if c.Expect == nil {
+		c.Expect = func(schema.Ref) func() { return func() {} }
 	}
 	if c.Tenants == nil {
 		c.Tenants = oneTenant("default")

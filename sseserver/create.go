@@ -34,6 +34,7 @@ func (s *Server) create(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.cfg.Expect(cmd.Ref())()
 	if err := s.commit(ctx, cmd, secrets); err != nil {
 		return err
 	}

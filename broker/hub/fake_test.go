@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/midstream-dev/midstream/schema"
 	"go.uber.org/goleak"
+
+	"github.com/midstream-dev/midstream/schema"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -125,9 +125,17 @@ func (h *hub) ask() {
 	case tip > 0:
 		h.empty = doubt{}
 		h.reach(tip)
+	case h.awaited(): // it has yet to begin
 	case h.empty.grows(h.hubs.cfg.HolePatience):
 		h.fail(fmt.Errorf("%w: %w", ErrExpired, errVanished))
 	}
+}
+
+// awaited reports whether nothing of the response has been seen yet.
+func (h *hub) awaited() bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return !h.opened
 }
 
 // condemn ends the hub of a damaged log or archive: readers are cut, later ones are told that it has expired. A log that

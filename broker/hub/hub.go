@@ -22,6 +22,8 @@ type hub struct {
 	folds  chan struct{}          // one fold at a time
 	folded atomic.Pointer[folded] // the last one
 
+	expected bool // the response had not begun when the hub was made
+
 	torn, stuck, empty doubt // of the hub's goroutine: there is a hole, nothing can be read, the log is empty
 
 	readers   int           // guarded by Hubs.mu, as the next two
@@ -63,7 +65,9 @@ func (h *hub) deliver(rec Record) {
 		return
 	}
 	h.target = max(h.target, rec.Position)
-	if h.opened && rec.Previous == h.position && h.take(rec) == nil {
+	begins := h.expected && rec.Previous == 0
+	if (h.opened || begins) && rec.Previous == h.position && h.take(rec) == nil {
+		h.opened = true
 		h.signal()
 		return
 	}
@@ -231,7 +235,7 @@ func (h *hub) cut() error {
 	if h.err == nil {
 		return ErrCut
 	}
-	return fmt.Errorf("%w: %v", ErrCut, h.err)
+	return fmt.Errorf("%w: %w", ErrCut, h.err)
 }
 
 // await blocks until ready, which is called under the lock, says so.

@@ -85,6 +85,17 @@ func (h *Hubs) Follow(ctx context.Context, ref schema.Ref, after int64) (*Follow
 	return &Follower{hub: b, seq: after}, nil
 }
 
+// Expect listens for a response that is about to begin on this node: its first record then opens the hub by itself, where
+// Follow and Fold would have to ask archive and log. Call it before the request record is written, and only for an id
+// that was never used. It does not block. Release it when the response has been followed, or will not begin.
+func (h *Hubs) Expect(ref schema.Ref) (release func()) {
+	b, _ := h.attach(ref, true)
+	if b == nil {
+		return func() {}
+	}
+	return sync.OnceFunc(func() { h.leave(b) })
+}
+
 // Fold returns the response now. Its errors are those of [Hubs.Follow], and a *[schema.Violation] where the log breaks
 // the canonical order. The state is shared: the caller must not change it.
 func (h *Hubs) Fold(ctx context.Context, ref schema.Ref) (*schema.State, error) {
@@ -104,7 +115,7 @@ func (h *Hubs) Fold(ctx context.Context, ref schema.Ref) (*schema.State, error) 
 // opened may have asked for the response before this reader's was made: then a new one is opened.
 func (h *Hubs) join(ref schema.Ref, use func(*hub) error) (*hub, error) {
 	for {
-		b, mine := h.attach(ref)
+		b, mine := h.attach(ref, false)
 		if b == nil {
 			return nil, ErrCut
 		}
@@ -119,8 +130,9 @@ func (h *Hubs) join(ref schema.Ref, use func(*hub) error) (*hub, error) {
 	}
 }
 
-// attach counts a reader in. It returns nil after Close.
-func (h *Hubs) attach(ref schema.Ref) (b *hub, mine bool) {
+// attach counts a reader in, and opens a hub where there is none: for a response that is about to begin, or for one that
+// has. It returns nil after Close.
+func (h *Hubs) attach(ref schema.Ref, expected bool) (b *hub, mine bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ctx.Err() != nil {
@@ -129,6 +141,7 @@ func (h *Hubs) attach(ref schema.Ref) (b *hub, mine bool) {
 	b, ok := h.open[ref]
 	if !ok {
 		b = newHub(h, ref)
+		b.expected = expected
 		h.open[ref] = b
 		h.wg.Go(b.run)
 	}

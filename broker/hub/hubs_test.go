@@ -7,8 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/midstream-dev/midstream/schema"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/midstream-dev/midstream/schema"
 )
 
 // A hub stays for a minute after its last reader and after the terminal event, and then leaves nothing behind.

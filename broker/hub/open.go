@@ -8,7 +8,7 @@ import (
 )
 
 // open finds the response, in the archive or else in the log, and returns what ends its live delivery. It subscribes
-// first: whatever is stored after the tip was asked arrives live.
+// first: whatever is stored after the tip was asked arrives live. A response that has yet to begin has nothing to find.
 func (h *hub) open() (stop func(), err error) {
 	ctx, cancel := context.WithTimeout(h.ctx, h.hubs.cfg.OpenPatience)
 	defer cancel()
@@ -22,6 +22,12 @@ func (h *hub) open() (stop func(), err error) {
 	})
 	if err != nil {
 		return stop, fmt.Errorf("subscribe to %s: %w", h.ref, err)
+	}
+	if h.expected {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.asked = time.Now() // as if: nobody has to be asked before the first silence is over
+		return stop, nil
 	}
 	found, err := h.openSealed(ctx)
 	if err != nil || found {

@@ -1,0 +1,62 @@
+package hub
+
+import (
+	"bytes"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A response that was expected is followed from its first live record: neither archive nor leader is asked.
+func TestExpect_OpensWithTheFirstRecord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		h := open(t, l, Config{})
+		release := h.Expect(ref)
+		synctest.Wait()
+		l.store(1, 10, false)
+		f := mustFollow(t, h, -1)
+		release()
+		l.store(2, 10, true)
+		got, err := readAll(t.Context(), f)
+		if err != nil || !bytes.Equal(got, l.want(-1)) {
+			t.Errorf("read %d bytes, %v", len(got), err)
+		}
+		if l.calls.sealed+l.calls.tip+l.calls.read > 0 {
+			t.Errorf("asked: %+v", l.calls)
+		}
+	})
+}
+
+// Where live delivery loses the first record, the leader is asked as after any silence; until then nothing is wrong.
+func TestExpect_FindsAResponseThatBeganUnheard(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		h := open(t, l, Config{})
+		defer h.Expect(ref)()
+		_ = sleep(t.Context(), time.Hour, nil)
+		l.set(func() { l.faults.drop = 100 })
+		l.store(3, 10, true)
+		got, err := readAll(t.Context(), mustFollow(t, h, -1))
+		if err != nil || !bytes.Equal(got, l.want(-1)) {
+			t.Errorf("read %d bytes, %v", len(got), err)
+		}
+	})
+}
+
+// A response that was expected and never began leaves nothing behind.
+func TestExpect_ForgetsWhatNeverBegan(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		h := open(t, l, Config{})
+		h.Expect(ref)()
+		_ = sleep(t.Context(), 2*time.Minute, nil)
+		synctest.Wait()
+		if h.count() > 0 || len(l.live) > 0 {
+			t.Errorf("%d hubs, %d subscriptions", h.count(), len(l.live))
+		}
+	})
+}
