@@ -26,6 +26,23 @@ func Fold(frames []byte) (*State, error) {
 	return &s, s.ApplyFrames(frames)
 }
 
+// FoldTerminal returns the state behind a terminal event from its frame alone: it repeats the whole output. What stands
+// in front of it is taken on trust; Fold checks it.
+func FoldTerminal(frame []byte) (*State, error) {
+	f, _, err := CutFrame(frame)
+	if err != nil {
+		return nil, err
+	}
+	e, err := ParseEvent(f.Data)
+	if err != nil {
+		return nil, fmt.Errorf("frame %d: %w", f.ID, err)
+	}
+	if !e.Type.Terminal() || e.Response == nil {
+		return nil, fmt.Errorf("frame %d: %s is not a terminal event", f.ID, e.Type)
+	}
+	return &State{place: ended, due: f.ID + 1, resp: e.Response, items: e.Response.Output}, nil
+}
+
 // ApplyFrames applies whole frames, in order.
 func (s *State) ApplyFrames(frames []byte) error {
 	for len(frames) > 0 {

@@ -165,6 +165,22 @@ func (s *story) check(t *testing.T) {
 	}
 }
 
+// The state behind a terminal event is the same whether the whole response was folded or that one frame.
+func TestFoldTerminal_KnowsWhatFoldKnows(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"text", "model_cut", "calls_cut"} {
+		frames := tellStory(t, name)
+		last := frames[bytes.LastIndex(frames, []byte("event: ")):]
+		whole, one := must(Fold(frames))(t), must(FoldTerminal(last))(t)
+		if diff := cmp.Diff(whole.Response(), one.Response()); diff != "" || !one.Ended() || one.Next() != whole.Next() {
+			t.Errorf("%s (-whole +terminal): next %d and %d\n%s", name, whole.Next(), one.Next(), diff)
+		}
+	}
+	if _, err := FoldTerminal(tellStory(t, "text")); err == nil {
+		t.Error("the frame of response.created: accepted")
+	}
+}
+
 func (s *story) has(section string) bool {
 	for _, f := range s.archive.Files {
 		if f.Name == section {

@@ -50,8 +50,17 @@ func (h *hub) settled(ctx context.Context) (last int64, err error) {
 	return last, err
 }
 
-// foldTo reads as a follower does, so also what the hub has dropped.
+// foldTo reads as a follower does, so also what the hub has dropped. The terminal event alone tells all.
 func (h *hub) foldTo(ctx context.Context, last int64) (*folded, error) {
+	if last, ended := h.terminal(); ended {
+		f := Follower{hub: h, seq: last - 1}
+		frame, err := f.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s, err := schema.FoldTerminal(frame)
+		return &folded{s, last}, err
+	}
 	f := Follower{hub: h, seq: -1}
 	var s schema.State
 	for f.seq < last {
@@ -64,4 +73,11 @@ func (h *hub) foldTo(ctx context.Context, last int64) (*folded, error) {
 		}
 	}
 	return &folded{&s, f.seq}, nil
+}
+
+// terminal returns the number of the terminal event, if that is there.
+func (h *hub) terminal() (last int64, ended bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.window.next - 1, h.window.ended
 }
