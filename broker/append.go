@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -80,9 +81,7 @@ func (b *Broker) try(ctx context.Context, m *message) (uint64, error) {
 	defer cancel()
 	// The message is made anew each time: the client library writes into its header.
 	msg := &nats.Msg{Subject: m.subject, Data: m.data, Header: make(nats.Header, len(m.header)+1)}
-	for k, v := range m.header {
-		msg.Header[k] = v
-	}
+	maps.Copy(msg.Header, m.header)
 	msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(m.expect, 10)}
 	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	if err != nil {

@@ -33,7 +33,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Compressed size of sealed responses.", Buckets: prometheus.ExponentialBuckets(1024, 4, 8)}),
 		writers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "midstream_writers", Help: "Open writers."}),
 		claimed: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_jobs_claimed_total", Help: "Jobs handed out to this node."}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_runs_refused_total", Help: "Runs refused because log or queue were too full."}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_runs_refused_total",
+			Help: "Runs refused because log or queue were too full."}),
 	}
 	if r == nil {
 		return m, nil

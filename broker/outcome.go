@@ -82,8 +82,7 @@ func answered(err error) bool {
 
 // unreachable reports whether JetStream gave no answer, or could not give one yet, as a cluster does that is starting.
 func unreachable(err error) bool {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.ErrorCode == codeUnavailable
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,7 +55,7 @@ func (e *entry) encode() (nats.Header, []byte) {
 	if len(e.Body) == 0 {
 		return h, e.Frames
 	}
-	return h, append(e.Frames[:len(e.Frames):len(e.Frames)], e.Body...)
+	return h, append(slices.Clip(e.Frames), e.Body...)
 }
 
 // errUnreadable says that a message is not a record.

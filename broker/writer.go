@@ -48,7 +48,8 @@ type Writer struct {
 }
 
 // Writer returns the writer of an attempt behind h. Nothing is written until the first call; if somebody has appended behind h
-// since, that one fails with ErrFenced. Behind a history from the archive nothing can be written: the writer is dead, with ErrGone. The nonce tells apart two workers that count the same attempt. Close it.
+// since, that one fails with ErrFenced. Behind a history from the archive nothing can be written: the writer is dead, with
+// ErrGone. The nonce tells apart two workers that count the same attempt. Close it.
 func (b *Broker) Writer(h *History, attempt int, nonce string) *Writer {
 	ctx, cancel := context.WithCancel(context.Background())
 	last := &h.Records[len(h.Records)-1]

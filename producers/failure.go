@@ -21,8 +21,7 @@ const (
 
 // failure returns why a run failed, as its response says it. An error that was not made for clients stays inside.
 func failure(err error) *schema.ResponseError {
-	var e *schema.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*schema.Error](err); ok {
 		return &schema.ResponseError{Code: e.Code, Message: e.Message, Type: e.Type, Param: e.Param}
 	}
 	var v *schema.Violation
@@ -47,8 +46,7 @@ func tooManyTurns(limit int) *schema.ResponseError {
 func listFailure(label string, err error) *schema.ResponseError {
 	text := fmt.Sprintf("Error retrieving tool list from MCP server: '%s'.", label)
 	code := httpError
-	var e *mcp.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*mcp.Error](err); ok {
 		code = e.Kind
 		if status := http.StatusText(e.Code); e.Kind == httpError && status != "" {
 			text = fmt.Sprintf("%s Http status code: %d (%s)", text, e.Code, status)
@@ -77,8 +75,7 @@ func (e mcpError) encode() jsontext.Value {
 
 // callFailure returns what an mcp_call that failed shows.
 func callFailure(err error) jsontext.Value {
-	var e *mcp.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*mcp.Error](err); ok {
 		return mcpError{Type: e.Kind, Code: &e.Code, Message: e.Message}.encode()
 	}
 	return httpFailure("the call was cut off")

@@ -110,7 +110,9 @@ func (r *run) settleError(err, stopped error) {
 	case errors.Is(err, schema.ErrOutputFull):
 		r.answered, r.pending, r.incomplete = true, nil, "max_output_tokens"
 	case errors.Is(stopped, errRunExpired):
-		r.cause = &schema.ResponseError{Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows."}
+		r.cause = &schema.ResponseError{
+			Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows.",
+		}
 	case r.cause == nil:
 		r.cause = failure(err)
 	}

@@ -1,6 +1,9 @@
 package schema
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // role is what an event does to the item that it stands in.
 type role uint8
@@ -64,7 +67,6 @@ type grammar map[Place]map[Step]Place
 var (
 	grammars  = map[string]grammar{}
 	byPlace   = map[string]map[Place][]Rule{}          // kind → place → rules, in the table's order
-	known     = map[EventType]string{}                 // event type → kind of item that it belongs to, where only one has it
 	knownPart = map[string]bool{PartSummaryText: true} // types of parts that have their own place in the table
 )
 
@@ -139,7 +141,7 @@ func path(kind string, from Place, to Step, avoid func(Rule) bool) ([]Rule, bool
 			}
 			if r.Fill && !seen[r.To] && !avoid(r) {
 				seen[r.To] = true
-				queue = append(queue, way{r.To, append(w.rules[:len(w.rules):len(w.rules)], r)})
+				queue = append(queue, way{r.To, append(slices.Clip(w.rules), r)})
 			}
 		}
 	}

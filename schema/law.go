@@ -2,8 +2,8 @@ package schema
 
 import "fmt"
 
-// Violation says which rule of the canonical order an event broke. Rule is the law that it broke, by its name in docs/canonical-order.md. Producer is who
-// sent the event, where a [Sequencer] refused it.
+// Violation says which rule of the canonical order an event broke. Rule is the law that it broke, by its name in
+// docs/canonical-order.md. Producer is who sent the event, where a [Sequencer] refused it.
 type Violation struct {
 	Rule     string
 	Event    EventType

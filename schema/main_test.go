@@ -7,7 +7,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// update rewrites golden files: go test ./schema -update
+// update rewrites golden files: go test ./schema -update.
 var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -17,7 +17,7 @@ var (
 	inSummaryMembers = append(inItemMembers[:2:2], "summary_index")
 )
 
-func with(base []string, more ...string) []string { return append(base[:len(base):len(base)], more...) }
+func with(base []string, more ...string) []string { return append(slices.Clip(base), more...) }
 
 // memberTable has every event type whose members the API fixes.
 var memberTable = map[EventType][]string{

@@ -68,9 +68,9 @@ func (s *story) tell(t *testing.T) {
 		who, what, _ := strings.Cut(strings.TrimSpace(line), " ")
 		var events []Event
 		var err error
-		switch {
-		case who == "" || who == "#":
-		case who == "!":
+		switch who {
+		case "", "#":
+		case "!":
 			events, err = command(t, q, what)
 		default:
 			e := storyEvent(t, what)
