@@ -55,7 +55,7 @@ func (a *archiver) close() { a.dec.Close() }
 
 // lay writes the records of a log one after the other.
 func lay(entries []entry) ([]byte, error) {
-	var raw []byte
+	raw := make([]byte, 0, room(entries))
 	for i := range entries {
 		header, payload := entries[i].encode()
 		lines := headerLines(header)
@@ -67,6 +67,17 @@ func lay(entries []entry) ([]byte, error) {
 		raw = append(append(raw, lines...), payload...)
 	}
 	return raw, nil
+}
+
+// recordRoom is more than the headers of a record take, in bytes.
+const recordRoom = 512
+
+// room returns how many bytes lay will write, about.
+func room(entries []entry) (n int) {
+	for i := range entries {
+		n += recordRoom + len(entries[i].Frames) + len(entries[i].Body)
+	}
+	return min(n, maxHistory)
 }
 
 // headerLines writes headers as they stand in a NATS message, in an order that is always the same.

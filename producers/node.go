@@ -84,7 +84,7 @@ func (n *Node) work(ctx context.Context, job *broker.Job) {
 		n.ack(job)
 		n.metrics.ended(result.status, n.Now().Sub(began))
 		log.Info("run ended", "attempt", result.attempt, "status", result.status, "events", result.events,
-			"model_calls", result.modelCalls, "took", n.Now().Sub(began))
+			"model_calls", result.modelCalls, "took", n.Now().Sub(began).String())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -91,29 +92,67 @@ func (b *bench) createMany(ctx context.Context, base string, n int, out *spread)
 	return nil
 }
 
-// measureThroughput prints how many events a second go through, when upstreams send as fast as they can.
+// The load of measureThroughput: responses at once, one after the other, tokens of each, bytes of a token.
+const (
+	flowLive  = 32
+	flowTurns = 4
+	flowCount = 1250
+	flowSize  = 256
+)
+
+// measureThroughput prints how many events a second go through, and what one costs, when upstreams send as fast as they
+// can.
 func measureThroughput(ctx context.Context, b *bench) error {
-	const live, count, size = 32, 5000, 256
-	var perSecond [2]float64
-	for i, base := range []string{b.node.url, b.relay.url} {
-		began := time.Now()
-		g, ctx := errgroup.WithContext(ctx)
-		for range live {
-			g.Go(func() error {
-				resp, err := create(ctx, b.client, base, order{count: count, size: size})
-				if err != nil {
-					return err
-				}
-				defer resp.Body.Close()
-				return tokens(resp.Body, func(time.Time) {})
-			})
-		}
-		if err := g.Wait(); err != nil {
+	var perSecond, cost [2]float64
+	for i, p := range []*process{b.node, b.relay} {
+		before, err := p.cpu()
+		if err != nil {
 			return err
 		}
-		perSecond[i] = live * count / time.Since(began).Seconds()
+		began := time.Now()
+		if err := b.flow(ctx, p.url); err != nil {
+			return err
+		}
+		took := time.Since(began)
+		after, err := p.cpu()
+		if err != nil {
+			return err
+		}
+		const events = flowLive * flowTurns * flowCount
+		perSecond[i] = events / took.Seconds()
+		cost[i] = float64((after - before).Microseconds()) / events
 	}
-	row(fmt.Sprintf("events a second, %d live, %d B", live, size), fmt.Sprintf("%.0f", perSecond[0]), fmt.Sprintf("%.0f", perSecond[1]),
-		ratio(perSecond[0], perSecond[1]))
+	name := fmt.Sprintf("%d live, %d tokens of %d B each", flowLive, flowCount, flowSize)
+	row("events a second, "+name, fmt.Sprintf("%.0f", perSecond[0]), fmt.Sprintf("%.0f", perSecond[1]), ratio(perSecond[0], perSecond[1]))
+	row("processor time of the server an event", fmt.Sprintf("%.1f µs", cost[0]), fmt.Sprintf("%.1f µs", cost[1]), ratio(cost[0], cost[1]))
+	return nil
+}
+
+// flow streams as fast as upstreams send.
+func (b *bench) flow(ctx context.Context, base string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for range flowLive {
+		g.Go(func() error {
+			for range flowTurns {
+				if err := b.drain(ctx, base, order{count: flowCount, size: flowSize}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// drain reads one response to its end.
+func (b *bench) drain(ctx context.Context, base string, o order) error {
+	resp, err := create(ctx, b.client, base, o)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return fmt.Errorf("read stream: %w", err)
+	}
 	return nil
 }

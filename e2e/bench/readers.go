@@ -13,7 +13,7 @@ import (
 )
 
 // open begins a response and returns its id; the caller closes the stream.
-func (b *bench) open(ctx context.Context, o order) (string, io.Closer, error) {
+func (b *bench) open(ctx context.Context, o order) (string, io.ReadCloser, error) {
 	resp, err := create(ctx, b.client, b.node.url, o)
 	if err != nil {
 		return "", nil, err
@@ -122,7 +122,8 @@ func measureIdle(ctx context.Context, b *bench) error {
 	if err != nil || failed != nil {
 		return fmt.Errorf("attach %d readers: %w", b.idle, err)
 	}
-	row(fmt.Sprintf("resident memory of an idle subscriber, %d of them", b.idle), fmt.Sprintf("%.1f KiB", float64(after-before)/float64(b.idle)/1024), "", "")
+	each := float64(after-before) / float64(b.idle) / 1024
+	row(fmt.Sprintf("resident memory of an idle subscriber, %d of them", b.idle), fmt.Sprintf("%.1f KiB", each), "", "")
 	return nil
 }
 
@@ -134,7 +135,7 @@ func measureResume(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(io.Discard, stream.(io.Reader))
+		_, err = io.Copy(io.Discard, stream)
 		stream.Close()
 		if err != nil {
 			return fmt.Errorf("read response to resume: %w", err)
@@ -169,17 +170,13 @@ func (b *bench) fill(ctx context.Context) error {
 	began := time.Now()
 	for range b.stored {
 		g.Go(func() error {
-			resp, err := create(filling, b.client, b.node.url, order{count: 5, size: 16})
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			return tokens(resp.Body, func(time.Time) {})
+			return b.drain(filling, b.node.url, order{count: 5, size: 16})
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	row(fmt.Sprintf("short responses a second, 32 at once, %d of them", b.stored), fmt.Sprintf("%.0f", float64(b.stored)/time.Since(began).Seconds()), "", "")
+	rate := float64(b.stored) / time.Since(began).Seconds()
+	row(fmt.Sprintf("short responses a second, 32 at once, %d of them", b.stored), fmt.Sprintf("%.0f", rate), "", "")
 	return nil
 }
