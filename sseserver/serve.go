@@ -25,7 +25,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	err := s.drain(srv)
-	_ = <-failed // http.ErrServerClosed
+	<-failed // http.ErrServerClosed
 	return err
 }
 
