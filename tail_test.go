@@ -90,7 +90,7 @@ func (s *story) expect(t *testing.T, name, got string) {
 	}
 }
 
-// ServeHTTP serves the story behind the cursor, and cuts the connection after that many events.
+// serve serves the story behind the cursor, and cuts the connection after that many events.
 func (s *story) serve(cut int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next := 0

@@ -156,13 +156,14 @@ func (v *view) raw(text string) {
 	}
 }
 
-// printable takes out what a terminal would obey: models and tools are not to move cursors or change titles.
+// printable takes out what a terminal would obey: models and tools are not to move cursors, change titles or turn lines
+// around. Joiners stay: scripts and emoji need them.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && !unicode.IsGraphic(r) && r != '\u200d' {
-			return -1
+		if r == '\n' || r == '\t' || unicode.IsGraphic(r) || unicode.Is(unicode.Join_Control, r) {
+			return r
 		}
-		return r
+		return -1
 	}, s)
 }
 

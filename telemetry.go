@@ -28,7 +28,16 @@ func newLogger(cfg LogConfig, node string, w io.Writer) *slog.Logger {
 	if cfg.Format == "text" || (cfg.Format != "json" && isTerminal(w)) {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
+	opts.ReplaceAttr = inSeconds
 	return slog.New(slog.NewJSONHandler(w, opts)).With("node", node)
+}
+
+// inSeconds gives a duration a unit: a bare number of JSON says none.
+func inSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.Float64(a.Key+"_seconds", a.Value.Duration().Seconds())
+	}
+	return a
 }
 
 func isTerminal(w io.Writer) bool {
