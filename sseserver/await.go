@@ -69,32 +69,3 @@ func (s *Server) watchFrom(ctx context.Context, ref schema.Ref, after int64) (in
 		}
 	}
 }
-
-// failure is the HTTP error of a run that failed before it had anything to show but lists of tools. Whatever it had to
-// show else is worth more to the caller than a status: then it is nil, and the response itself tells.
-func failure(resp *schema.Response) *schema.Error {
-	if resp.Status != schema.StatusFailed || resp.Error == nil {
-		return nil
-	}
-	for i := range resp.Output {
-		if resp.Output[i].Type != schema.KindListTools {
-			return nil
-		}
-	}
-	e := resp.Error
-	refusal := &schema.Error{Message: e.Message, Type: e.Type, Param: e.Param, Code: e.Code}
-	switch {
-	case e.Type == schema.TypeConnector:
-		refusal.Status = http.StatusFailedDependency
-	case e.Code == schema.CodeRateLimit:
-		refusal.Status, refusal.Type = http.StatusTooManyRequests, schema.TypeRateLimit
-	case e.Type == schema.TypeUpstream, e.Code == schema.CodeUpstreamProtocol:
-		refusal.Status, refusal.Type = http.StatusBadGateway, schema.TypeUpstream
-	default:
-		refusal.Status = http.StatusInternalServerError
-	}
-	if refusal.Type == "" {
-		refusal.Type = schema.TypeServer
-	}
-	return refusal
-}
