@@ -90,6 +90,10 @@ type Config struct {
 	Tenants Tenants
 	// Mount adds handlers by path; a path that ends in a slash takes all below it.
 	Mount map[string]http.Handler
+	// LoopbackHosts answers 421 on every route, mounts too, unless the Host header is localhost, a name below it, or a
+	// loopback address, with or without port. A server without keys needs it: any web page could reach it else, by
+	// pointing a name of its own at 127.0.0.1. False answers to any name.
+	LoopbackHosts bool
 
 	Logger   *slog.Logger         // nil discards
 	Registry *prometheus.Registry // nil makes one; served at /metrics
