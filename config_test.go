@@ -139,6 +139,12 @@ func TestConfig_Refused(t *testing.T) {
 		{"every address", "listen: 0.0.0.0:8080\n", "there are no API keys yet"},
 		{"a name", "listen: example.com:8080\n", "there are no API keys yet"},
 		{"secrets in the URL", "nats: {url: 'nats://u:hush@host'}\n", "nats.user"},
+		{"secrets in a later URL", "nats: {url: 'nats://a:4222, nats://u:hush@b:4222'}\n", "nats.user"},
+		{"secrets without a scheme", "nats: {url: 'u:hush@host:4222'}\n", "nats.user"},
+		{"secrets with odd characters", "nats: {url: 'nats://u:hu/sh,@host'}\n", "nats.user"},
+		{"a token in the URL", "nats: {url: 'nats://hush@host'}\n", "nats.user"},
+		{"no URL of NATS", "nats: {url: 'nats://a:4222,nats://'}\n", "nats.url: not a list of URLs"},
+		{"no port of NATS", "nats: {url: 'host:hush'}\n", "nats.url: not a list of URLs"},
 		{"an external NATS without a key", "nats: {url: 'nats://host'}\n", "openssl rand"},
 		{"sync of an external NATS", "nats: {url: 'nats://host', sync: 1s}\n", "nats.sync"},
 		{"half a certificate", "nats: {cert: a.pem}\n", "nats.cert and nats.key"},
@@ -178,6 +184,16 @@ func TestConfig_Loopback(t *testing.T) {
 		mustLoad(t, fmt.Sprintf("listen: %q\n", listen))
 	}
 	mustLoad(t, "listen: 0.0.0.0:8080\ninsecure_listen: true\n")
+}
+
+// TestConfig_NATSURLs promises that servers are named as the NATS client reads them: several, with or without scheme.
+func TestConfig_NATSURLs(t *testing.T) {
+	t.Setenv("MIDSTREAM_NATS_SECRET_KEY", "x")
+	for _, urls := range []string{"nats://a", "a:4222", "a", "nats://a:4222, tls://b:4222,", "wss://[::1]:443/nats"} {
+		if got := mustLoad(t, fmt.Sprintf("nats: {url: %q}\n", urls)).NATS.URL; got != urls {
+			t.Errorf("%q became %q", urls, got)
+		}
+	}
 }
 
 // TestConfig_OpenAI promises that OPENAI_API_KEY alone is enough, and that it says nothing beside an upstream.
@@ -224,7 +240,8 @@ func TestSecret_NotInErrors(t *testing.T) {
 		"upstreams:\n  - {name: a, api_key: hush, nope: 1}\n",
 		"upstreams:\n  - {name: a, api_key: hush, first_byte: soon}\n",
 		"nats: {password: hush, nope: 1}\n", "nats: {password: [hush}\n", "nats: {password: {hush: hush}}\n",
-		"nats: {url: 'nats://u:hush@host'}\n",
+		"nats: {url: 'nats://u:hush@host'}\n", "nats: {url: 'nats://a:4222,nats://u:hush@b:4222'}\n",
+		"nats: {url: 'u:hush@host:4222'}\n", "nats: {url: 'nats://u:hush'}\n", "nats: {url: 'nats://%hush'}\n",
 	} {
 		if _, err := load(t, yaml); err == nil || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%q: %v", yaml, err)
