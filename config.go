@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,7 +29,7 @@ const (
 // made from the tags here.
 type Config struct {
 	Listen         string   `default:"127.0.0.1:8080" help:"Address of the API, host:port. Port 0 takes a free one."`
-	InsecureListen bool     `help:"Allow an address that is not loopback. There are no API keys yet, so whoever reaches the port may use every model and MCP server of this configuration."`
+	InsecureListen bool     `help:"Allow an address that is not loopback, and requests whose Host header is not. There are no API keys yet, so whoever reaches the port may use every model and MCP server of this configuration."`
 	Roles          []string `default:"gateway,producer,audit" enum:"gateway,producer,audit" help:"What this node does: gateway answers HTTP, producer works on runs. audit is accepted and does nothing yet."`
 	Node           string   `placeholder:"NAME" help:"Name of this node in claims, logs and metrics. Default: the host name."`
 	Demo           string   `default:"auto" enum:"auto,on,off" help:"The scripted models demo and demo-slow, and the MCP server demo, which need no key. auto: if there is no upstream."`
@@ -168,16 +169,38 @@ func isLoopback(host string) bool {
 
 func (c *Config) validateNATS() error {
 	n := &c.NATS
-	u, err := url.Parse(n.URL)
+	if err := validateNATSURLs(n.URL); err != nil {
+		return err
+	}
 	switch {
-	case err == nil && u.User != nil:
-		return errors.New("nats.url: put user and password in nats.user and nats.password, where no log shows them")
 	case (n.Cert == "") != (n.Key == ""):
 		return errors.New("nats.cert and nats.key go together")
 	case n.URL != "" && (n.Listen != "" || n.Sync != 0):
 		return errors.New("nats.listen and nats.sync are settings of the embedded server, but nats.url names another one")
 	case n.URL != "" && n.SecretKey == "":
 		return errors.New("nats.secret_key: nodes on an existing NATS need one, the same on all: openssl rand -base64 32")
+	}
+	return nil
+}
+
+// validateNATSURLs reads the list as the NATS client does: servers between commas, the scheme optional. Its errors quote
+// nothing, since what is malformed may be a password with an odd character in it. For the same reason any @ is refused,
+// not only where a parser sees user info.
+func validateNATSURLs(list string) error {
+	if strings.Contains(list, "@") {
+		return errors.New("nats.url: put user and password in nats.user and nats.password, where no log shows them")
+	}
+	for server := range strings.SplitSeq(list, ",") {
+		server = strings.TrimSpace(server)
+		if server == "" {
+			continue
+		}
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		if u, err := url.Parse(server); err != nil || u.Hostname() == "" {
+			return errors.New("nats.url: not a list of URLs such as nats://host:4222")
+		}
 	}
 	return nil
 }
