@@ -76,7 +76,7 @@ func (r *running) do(t *testing.T, method, path, body string, header http.Header
 		t.Fatal(err)
 	}
 	if header != nil {
-		request.Header = header
+		request.Header, request.Host = header, header.Get("Host")
 	}
 	if body != "" {
 		request.Header.Set("Content-Type", "application/json")
@@ -147,6 +147,10 @@ func TestServe_Demo(t *testing.T) {
 	}
 }
 
+// initialize is how an MCP client begins.
+const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",
+	"capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`
+
 // TestServe_Routes promises that a node answers what an operator and a client ask first.
 func TestServe_Routes(t *testing.T) {
 	node := serveNode(t, "--nats.data="+t.TempDir())
@@ -163,11 +167,33 @@ func TestServe_Routes(t *testing.T) {
 			t.Errorf("GET %s: %s, no %s in %.300s", c.path, response.Status, c.want, body)
 		}
 	}
-	initialize := `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",
-		"capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`
 	header := http.Header{"Accept": {"application/json, text/event-stream"}}
 	if response, body := node.do(t, "POST", demoPath, initialize, header); !strings.Contains(string(body), "midstream-demo") {
 		t.Errorf("POST %s: %s: %s", demoPath, response.Status, body)
+	}
+}
+
+// TestServe_Host promises that a page which points its own name at loopback reaches nothing, the demo's MCP server neither,
+// and that insecure_listen takes every name.
+func TestServe_Host(t *testing.T) {
+	const ask = `{"model":"demo","input":"x"}`
+	closed := serveNode(t, "--nats.data="+t.TempDir())
+	open := serveNode(t, "--nats.data="+t.TempDir(), "--insecure-listen")
+	for _, c := range []struct {
+		node             *running
+		host, path, body string
+		status           int
+	}{
+		{closed, "rebound.example:8080", "/v1/responses", ask, http.StatusMisdirectedRequest},
+		{closed, "rebound.example:8080", demoPath, initialize, http.StatusMisdirectedRequest},
+		{closed, "localhost:8080", "/v1/responses", ask, http.StatusOK},
+		{closed, "localhost:8080", demoPath, initialize, http.StatusOK},
+		{open, "gateway.example", "/v1/responses", ask, http.StatusOK},
+	} {
+		header := http.Header{"Host": {c.host}, "Accept": {"application/json, text/event-stream"}}
+		if response, body := c.node.do(t, "POST", c.path, c.body, header); response.StatusCode != c.status {
+			t.Errorf("POST %s of %s: %s: %s", c.path, c.host, response.Status, body)
+		}
 	}
 }
 
