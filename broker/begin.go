@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/midstream-dev/midstream/schema"
 )
@@ -17,7 +16,7 @@ func (b *Broker) Begin(ctx context.Context, rec schema.Record, ref schema.Ref) e
 	if err != nil {
 		return err
 	}
-	e := entry{rec, time.Now()}
+	e := entry{rec}
 	header, payload := e.encode()
 	_, err = b.append(ctx, &message{
 		stream: p.logStream(), subject: p.log(), header: header, data: payload,

@@ -269,14 +269,14 @@ func privateBodies(b *bench) {
 	b.begin()
 	w := b.writer("n1")
 	b.want(w.Append(b.ctx(), token(1)), nil)
-	b.want(w.Commit(b.ctx(), schema.RecordIntent, []byte("intent")), nil)
-	b.want(w.Commit(b.ctx(), schema.RecordIntent, []byte("another")), nil)
+	b.want(w.Commit(b.ctx(), schema.RecordTurn, []byte("one")), nil)
+	b.want(w.Commit(b.ctx(), schema.RecordTurn, []byte("another")), nil)
 	b.want(w.Commit(b.ctx(), schema.RecordResult, []byte("result"), tokens(2, 3)...), nil)
 	var got []string
 	for _, r := range b.records()[1:] {
 		got = append(got, fmt.Sprintf("%s %d-%d %s", r.Kind, r.First, r.Last, r.Body))
 	}
-	if diff := cmp.Diff([]string{"events 1-1 ", "intent 2-1 intent", "intent 2-1 another", "result 2-3 result"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"events 1-1 ", "turn 2-1 one", "turn 2-1 another", "result 2-3 result"}, got); diff != "" {
 		b.Error(diff)
 	}
 }

@@ -17,7 +17,7 @@ func mustSlip(tb testing.TB, b *Broker, h *History, rec schema.Record) uint64 {
 	tb.Helper()
 	p, err := locate(h.Ref, b.partitions)
 	must(tb, err)
-	e := entry{rec, time.Now()}
+	e := entry{rec}
 	header, payload := e.encode()
 	position, err := b.append(testContext(tb), &message{
 		stream: p.logStream(), subject: p.log(), header: header, data: payload, expect: h.position,
@@ -26,6 +26,9 @@ func mustSlip(tb testing.TB, b *Broker, h *History, rec schema.Record) uint64 {
 	must(tb, err)
 	return position
 }
+
+// slipTime is when the records were written that claimBy makes.
+var slipTime = time.UnixMilli(1_700_000_000_000)
 
 // claimBy is the record that an attempt would write behind h.
 func claimBy(tb testing.TB, h *History, nonce string) schema.Record {
@@ -36,7 +39,7 @@ func claimBy(tb testing.TB, h *History, nonce string) schema.Record {
 	must(tb, err)
 	rec := schema.Record{
 		Kind: schema.RecordClaim, First: e.SequenceNumber, Last: e.SequenceNumber, Attempt: 1, Nonce: nonce,
-		Body: []byte(`{}`), Frames: frames,
+		Body: []byte(`{}`), Frames: frames, Time: slipTime.UnixMilli(),
 	}
 	rec.Seal(last.Chain)
 	return rec
@@ -48,9 +51,10 @@ func TestFence_OwnRecordIsTakenAsStored(t *testing.T) {
 	b := mustOpen(t)
 	h := mustBegin(t, b, "resp_own")
 	w := mustWriter(t, b, h, 1, "mine")
+	w.now = func() time.Time { return slipTime }
 	mustSlip(t, b, h, claimBy(t, h, "mine"))
 	must(t, w.Commit(testContext(t), schema.RecordClaim, []byte(`{}`), delta(1)))
-	must(t, w.Commit(testContext(t), schema.RecordIntent, []byte(`{}`), delta(2)))
+	must(t, w.Commit(testContext(t), schema.RecordTurn, []byte(`{}`), delta(2)))
 	if n := len(mustRead(t, b, h.Ref).Records); n != 3 {
 		t.Errorf("%d records, not 3", n)
 	}

@@ -16,7 +16,8 @@ const maxHistory = 256 << 20
 type History struct {
 	Ref     schema.Ref
 	Records []schema.Record
-	// Began is when the request record was stored. A run is limited from here.
+	// Began is when the request record was stored, by the server's clock: a run is limited from here. From the archive it is
+	// the request's own time.
 	Began time.Time
 
 	entries  []entry

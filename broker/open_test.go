@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/midstream-dev/midstream/broker/embed"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -182,4 +184,20 @@ func search(tb testing.TB, dir, text string) (found bool) {
 		return nil
 	}))
 	return found
+}
+
+// Two processes on one data directory would destroy it: the second refuses to start, and the first is not disturbed.
+func TestOpen_RefusesADirectoryInUse(t *testing.T) {
+	t.Parallel()
+	cfg := Config{DataDir: t.TempDir(), SyncInterval: time.Second, Partitions: 1}
+	b, err := Open(testContext(t), cfg)
+	must(t, err)
+	if second, err := Open(testContext(t), cfg); !errors.Is(err, embed.ErrInUse) {
+		t.Errorf("second start: %v, %v", second, err)
+	}
+	must(t, b.Ready(testContext(t)))
+	must(t, b.Close(testContext(t)))
+	b, err = Open(testContext(t), cfg)
+	must(t, err)
+	must(t, b.Close(testContext(t)))
 }

@@ -195,9 +195,9 @@ func (j *Job) Ack(ctx context.Context) error {
 // and nobody would hear, for the whole of Config.AckWait.
 const nakDelay = 50 * time.Millisecond
 
-// Nak gives the job to another worker, or back to this one.
-func (j *Job) Nak(ctx context.Context) error {
-	if err := j.msg.NakWithDelay(nakDelay); err != nil {
+// Nak gives the job to another worker, or back to this one, after a delay.
+func (j *Job) Nak(ctx context.Context, delay time.Duration) error {
+	if err := j.msg.NakWithDelay(max(delay, nakDelay)); err != nil {
 		return fmt.Errorf("nak job %s: %w", j.Command.Response, err)
 	}
 	if err := flush(ctx, j.broker.conns.queue); err != nil {

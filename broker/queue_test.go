@@ -51,7 +51,7 @@ func TestQueue_Redelivery(t *testing.T) {
 	must(t, b.Enqueue(testContext(t), command("resp_again"), []byte("hush")))
 	first, err := b.Claim(testContext(t))
 	must(t, err)
-	must(t, first.Nak(testContext(t)))
+	must(t, first.Nak(testContext(t), 0))
 	second, err := b.Claim(testContext(t))
 	must(t, err)
 

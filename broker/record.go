@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -15,7 +14,7 @@ import (
 )
 
 // The headers of a record. Its payload is the frames, and behind them the private body: the limit of NATS for headers, 64
-// KiB, is smaller than a create request. All but the time are under the chain digest.
+// KiB, is smaller than a create request. All are under the chain digest.
 const (
 	headerVersion = "Ms-Version"
 	headerKind    = "Ms-Kind"
@@ -26,14 +25,11 @@ const (
 	headerTaken   = "Ms-Taken"
 	headerBody    = "Ms-Body"
 	headerChain   = "Ms-Chain"
-	headerTime    = "Ms-Time" // milliseconds since 1970 by the writer's clock, for replay at the record's own pace
+	headerTime    = "Ms-Time"
 )
 
-// entry is a record and when it was appended.
-type entry struct {
-	schema.Record
-	at time.Time
-}
+// entry is a record as a message holds it.
+type entry struct{ schema.Record }
 
 func (e *entry) size() int { return len(e.Frames) + len(e.Body) }
 
@@ -42,7 +38,7 @@ func (e *entry) encode() (nats.Header, []byte) {
 	h := make(nats.Header, 12)
 	set := func(key, value string) { h[key] = []string{value} }
 	number := func(key string, n int64) { set(key, strconv.FormatInt(n, 10)) }
-	number(headerVersion, schema.FormatVersion)
+	number(headerVersion, int64(e.Version))
 	set(headerKind, string(e.Kind))
 	number(headerFirst, e.First)
 	number(headerLast, e.Last)
@@ -51,7 +47,7 @@ func (e *entry) encode() (nats.Header, []byte) {
 	set(headerTaken, schema.FormatTaken(e.Taken))
 	number(headerBody, int64(len(e.Body)))
 	set(headerChain, hex.EncodeToString(e.Chain[:]))
-	number(headerTime, e.at.UnixMilli())
+	number(headerTime, e.Time)
 	if len(e.Body) == 0 {
 		return h, e.Frames
 	}
@@ -64,13 +60,14 @@ var errUnreadable = errors.New("not a record")
 // decode reads what encode wrote. Its errors are errUnreadable. The frames and the body alias data.
 func decode(h nats.Header, data []byte) (entry, error) {
 	f := fields{h: h}
-	if v := f.number(headerVersion); f.err == nil && v != schema.FormatVersion {
-		return entry{}, fmt.Errorf("%w: format %d, this build reads %d", errUnreadable, v, schema.FormatVersion)
+	version := f.number(headerVersion)
+	if f.err == nil && version != schema.FormatVersion {
+		return entry{}, fmt.Errorf("%w: format %d, this build reads %d", errUnreadable, version, schema.FormatVersion)
 	}
 	e := entry{Record: schema.Record{
-		Kind: schema.Kind(h.Get(headerKind)), First: f.number(headerFirst), Last: f.number(headerLast),
+		Version: int(version), Time: f.number(headerTime), Kind: schema.Kind(h.Get(headerKind)), First: f.number(headerFirst), Last: f.number(headerLast),
 		Attempt: int(f.number(headerAttempt)), Nonce: h.Get(headerNonce), Taken: f.taken(), Chain: f.chain(),
-	}, at: time.UnixMilli(f.number(headerTime))}
+	}}
 	body := f.number(headerBody)
 	if f.err == nil && (body < 0 || body > int64(len(data))) {
 		f.err = fmt.Errorf("%s is %d of %d bytes", headerBody, body, len(data))

@@ -146,7 +146,7 @@ func (m *machine) append(r *rapid.T) {
 
 func (m *machine) commit(r *rapid.T) {
 	p, n := m.pick(r), rapid.Int64Range(0, 3).Draw(r, "events")
-	kind := rapid.SampledFrom([]schema.Kind{schema.RecordClaim, schema.RecordIntent, schema.RecordResult}).Draw(r, "kind")
+	kind := rapid.SampledFrom([]schema.Kind{schema.RecordClaim, schema.RecordTurn, schema.RecordResult}).Draw(r, "kind")
 	body := rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(r, "body")
 	err := m.both("commit", func(side int) error {
 		return p.sides[side].Commit(within(m.test), kind, body, tokens(p.due, p.due+n-1)...)

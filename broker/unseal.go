@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -93,7 +94,7 @@ func (m *manifest) check(p place, raw []byte) (*History, error) {
 		if err != nil {
 			return nil, &CorruptError{p.ref, len(r.entries), err}
 		}
-		if err := r.take(&heard{entry: e, stored: e.at}); err != nil {
+		if err := r.take(&heard{entry: e, stored: time.UnixMilli(e.Time)}); err != nil {
 			return nil, err
 		}
 		raw = rest

@@ -42,6 +42,7 @@ type Writer struct {
 	position uint64
 	chain    schema.Digest
 	pace     pace
+	now      func() time.Time
 
 	kept     *keeper
 	archived bool // there is nothing to append to, and nothing to seal
@@ -58,7 +59,7 @@ func (b *Broker) Writer(h *History, attempt int, nonce string) *Writer {
 		place: place{h.Ref, partition(h.Ref.Response(), b.partitions)},
 		queue: queue{next: last.Last + 1}, freed: make(chan struct{}),
 		kick: make(chan struct{}, 1), dead: make(chan struct{}), ctx: ctx, cancel: cancel,
-		position: h.position, chain: last.Chain, kept: newKeeper(h), archived: h.archived,
+		position: h.position, chain: last.Chain, now: time.Now, kept: newKeeper(h), archived: h.archived,
 	}
 	b.metrics.writers.Inc()
 	w.listen(h.position)
@@ -288,10 +289,11 @@ func (w *Writer) due(answered time.Time) (*draft, time.Duration) {
 
 // store appends d to the log.
 func (w *Writer) store(d *draft) error {
+	began := w.now()
 	e := entry{schema.Record{
-		Kind: d.kind, First: d.first, Last: d.first + int64(d.events) - 1,
+		Time: began.UnixMilli(), Kind: d.kind, First: d.first, Last: d.first + int64(d.events) - 1,
 		Attempt: w.attempt, Nonce: w.nonce, Body: d.body, Frames: d.frames,
-	}, time.Now()}
+	}}
 	e.Seal(w.chain)
 	header, payload := e.encode()
 	position, err := w.b.append(w.ctx, &message{
@@ -304,7 +306,7 @@ func (w *Writer) store(d *draft) error {
 	if err != nil {
 		return err
 	}
-	took := time.Since(e.at)
+	took := w.now().Sub(began)
 	w.pace.answered(took)
 	w.b.metrics.appended(&e, took)
 	w.position, w.chain = position, e.Chain

@@ -19,7 +19,7 @@ func TestWriter_AppendsInOrder(t *testing.T) {
 	for n := int64(2); n < 1000; n++ {
 		must(t, w.Append(testContext(t), delta(n)))
 	}
-	must(t, w.Commit(testContext(t), schema.RecordIntent, []byte(`{}`)))
+	must(t, w.Commit(testContext(t), schema.RecordTurn, []byte(`{}`)))
 	must(t, w.Append(testContext(t), delta(1000)))
 	must(t, w.Flush(testContext(t)))
 
@@ -44,7 +44,7 @@ func TestWriter_AppendsInOrder(t *testing.T) {
 		t.Errorf("%d records of events: nothing was grouped", kinds[schema.RecordEvents])
 	}
 	delete(kinds, schema.RecordEvents)
-	if diff := cmp.Diff(map[schema.Kind]int{schema.RecordRequest: 1, schema.RecordClaim: 1, schema.RecordIntent: 1}, kinds); diff != "" {
+	if diff := cmp.Diff(map[schema.Kind]int{schema.RecordRequest: 1, schema.RecordClaim: 1, schema.RecordTurn: 1}, kinds); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/go-json-experiment/json"
 
@@ -20,79 +21,95 @@ type outcome struct {
 	status     string
 }
 
-// attempt claims the job's log, drives the run to its terminal event and seals it. Any error but ErrFenced, ErrGone and
-// ErrExists leaves the run to another attempt.
-func (n *Node) attempt(ctx context.Context, job *broker.Job) (outcome, error) {
-	ref := job.Command.Ref()
+// errGone says that a run has nowhere to go on: its response was erased, or another request stands under its id.
+var errGone = errors.New("the run has no log of its own")
+
+// attempt claims the job's log, drives the run to its terminal event and seals it. An error other than ErrFenced and
+// errGone leaves the run to another attempt. unkeep stops the job's heartbeat.
+func (n *Node) attempt(ctx context.Context, job *broker.Job, unkeep func()) (_ outcome, err error) {
+	defer func() {
+		if p := recover(); p != nil { // one run must not take the others of this node with it
+			err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
+		}
+	}()
 	history, fold, err := n.open(ctx, job.Command)
 	if err != nil {
 		return outcome{}, err
 	}
 	w := n.Queue.Writer(history, fold.Attempt+1, rand.Text())
 	defer w.Close()
-	r, err := n.newRun(ref, job, history, fold, w)
+	r, err := n.newRun(job, history, fold, w)
 	if err != nil {
 		return outcome{}, err
 	}
 	if !fold.State.Ended() {
-		if err := r.guarded(ctx); err != nil {
+		if err := r.guarded(ctx, unkeep); err != nil {
 			return outcome{}, err
 		}
 	}
 	sealing, cancel := context.WithTimeout(context.WithoutCancel(ctx), sealPatience)
 	defer cancel()
 	if err := w.Seal(sealing, fold.State.Response().Store); err != nil {
-		return outcome{}, fmt.Errorf("seal %s: %w", ref, err)
+		return outcome{}, fmt.Errorf("seal %s: %w", r.ref, err)
 	}
 	return outcome{
 		attempt: fold.Attempt + 1, modelCalls: r.modelCalls, events: fold.State.Next(), status: fold.State.Response().Status,
 	}, nil
 }
 
-// open reads the log of a command, and writes its request record first if the gateway has not.
+// open reads the log of a command, hot or sealed, and begins it only if there is neither: a second log under the same id
+// would run tools again that have run.
 func (n *Node) open(ctx context.Context, cmd *schema.Command) (*broker.History, *schema.Run, error) {
-	rec, err := cmd.RequestRecord()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := n.Queue.Begin(ctx, rec, cmd.Ref()); err != nil {
-		return nil, nil, fmt.Errorf("begin %s: %w", cmd.Ref(), err)
-	}
 	history, err := n.Queue.Read(ctx, cmd.Ref())
-	if err != nil {
+	if errors.Is(err, broker.ErrNotFound) {
+		if err := n.begin(ctx, cmd); err != nil {
+			return nil, nil, err
+		}
+		history, err = n.Queue.Read(ctx, cmd.Ref())
+	}
+	switch {
+	case errors.Is(err, broker.ErrGone):
+		return nil, nil, fmt.Errorf("read %s: %w", cmd.Ref(), errGone)
+	case err != nil:
 		return nil, nil, fmt.Errorf("read %s: %w", cmd.Ref(), err)
 	}
 	fold, err := schema.FoldRun(cmd.Ref(), history.Records)
 	return history, fold, err
 }
 
-func (n *Node) newRun(ref schema.Ref, job *broker.Job, h *broker.History, fold *schema.Run, w *broker.Writer) (*run, error) {
+// begin writes the request record, unless the gateway has.
+func (n *Node) begin(ctx context.Context, cmd *schema.Command) error {
+	rec, err := cmd.RequestRecord()
+	if err != nil {
+		return err
+	}
+	err = n.Queue.Begin(ctx, rec, cmd.Ref())
+	if errors.Is(err, broker.ErrExists) {
+		err = errGone
+	}
+	if err != nil {
+		return fmt.Errorf("begin %s: %w", cmd.Ref(), err)
+	}
+	return nil
+}
+
+func (n *Node) newRun(job *broker.Job, h *broker.History, fold *schema.Run, w *broker.Writer) (*run, error) {
 	req, err := fold.Command.Parse()
 	if err != nil {
 		return nil, err
 	}
 	r := &run{
-		node: n, ref: ref, req: req, fold: fold, log: w, seq: schema.NewSequencer(&fold.State),
-		trace: fold.Command.Trace, deadline: h.Began.Add(n.MaxRun), idle: idleAttempts(h.Records),
-		usage: fold.Usage, turns: fold.Turns, secrets: map[string]schema.Secret{},
+		node: n, ref: h.Ref, req: req, fold: fold, log: w, seq: schema.NewSequencer(&fold.State),
+		deadline: h.Began.Add(n.MaxRun), secrets: map[string]schema.Secret{},
 	}
-	if job.SecretsErr != nil {
+	if h.Began.Sub(fold.Command.Created()) > n.MaxRun {
+		r.deadline = h.Began // the log was begun again, long after the request: whatever was in it has aged away
+	}
+	switch {
+	case job.SecretsErr != nil:
 		r.cause = failure(job.SecretsErr)
-		return r, nil
-	}
-	if len(job.Secrets) > 0 {
-		if err := json.Unmarshal(job.Secrets, &r.secrets); err != nil {
-			return nil, errors.New("read secrets: not what was sealed") // the error could quote them
-		}
+	case len(job.Secrets) > 0 && json.Unmarshal(job.Secrets, &r.secrets) != nil:
+		r.cause = failure(errors.New("secrets are not what was sealed"))
 	}
 	return r, nil
-}
-
-// idleAttempts counts the claims at the end of a log behind which nothing happened.
-func idleAttempts(records []schema.Record) int {
-	n := 0
-	for i := len(records) - 1; i >= 0 && records[i].Kind == schema.RecordClaim; i-- {
-		n++
-	}
-	return n
 }

@@ -3,46 +3,56 @@ package producers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"go.opentelemetry.io/otel/codes"
 
 	"github.com/midstream-dev/midstream/producers/mcp"
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// call is a tool call that was announced.
+// call is a tool call of a turn that has ended, until its item is done.
 type call struct {
 	schema.Call
-	producer, local string         // its item, as the sequencer knows it
-	refusal         jsontext.Value // why it is not made
+	producer, local string // its item, as the sequencer knows it
+	result          *schema.Result
 }
 
-// callResult is what a call gave: an output, or an error with or without one.
-type callResult struct {
-	call   *call
-	output *string
-	err    jsontext.Value
+// endTurn writes a turn's record. When it returns, the record is durable, and so is everything that was appended before:
+// only then may a call leave the node.
+func (r *run) endTurn(ctx context.Context, t schema.Turn) error {
+	body, err := json.Marshal(t)
+	if err != nil {
+		return fmt.Errorf("write turn %d: %w", t.Number, err)
+	}
+	if err := r.log.Commit(ctx, schema.RecordTurn, body); err != nil {
+		return err
+	}
+	r.fold.EndTurn(t)
+	return nil
 }
 
-// announce writes the intent of the pending calls. When it returns, the intent is durable, and so is everything that
-// was appended before it: only then may a call leave the node.
-func (r *run) announce(ctx context.Context, in schema.Intent) error {
-	left := r.callsLeft()
-	for n, c := range r.pending {
-		in.Calls = append(in.Calls, c.Call)
-		switch {
-		case left >= 0 && n >= left:
-			c.refusal = httpFailure("max_tool_calls was reached: the tool was not called")
-		case !isObject(c.Arguments):
-			c.refusal = badArguments()
+// adopt takes up a call of the last turn under the names by which the sequencer knows its item.
+func (r *run) adopt(id, producer, local string) {
+	for _, c := range r.fold.Turn.Calls {
+		if c.ID == id {
+			r.pending = append(r.pending, &call{Call: c, producer: producer, local: local})
 		}
 	}
-	body, err := json.Marshal(in)
-	if err != nil {
-		return fmt.Errorf("write intent of turn %d: %w", in.Turn, err)
+}
+
+// refusal returns the error with which a call ends that is not to be made. left is how many more calls may be made, or
+// negative for any number.
+func refusal(c *schema.Call, left int) jsontext.Value {
+	switch {
+	case left == 0:
+		return httpFailure("max_tool_calls was reached: the tool was not called")
+	case !isObject(c.Arguments):
+		return badArguments()
 	}
-	return r.log.Commit(ctx, schema.RecordIntent, body)
+	return nil
 }
 
 // isObject reports whether a model's arguments are what a tool takes. No arguments at all are an empty object.
@@ -64,7 +74,7 @@ func (r *run) callsLeft() int {
 	}
 	made := 0
 	for _, it := range r.seq.State().Items() {
-		if it.Type == schema.KindMCPCall {
+		if it.Type == schema.KindMCPCall && it.Status != schema.StatusIncomplete {
 			made++
 		}
 	}
@@ -73,34 +83,41 @@ func (r *run) callsLeft() int {
 
 // callTools makes the pending calls, several at once, and appends each result as it comes.
 func (r *run) callTools(ctx context.Context) error {
-	results := make(chan callResult, len(r.pending))
+	type answer struct {
+		call   *call
+		result *schema.Result
+	}
+	answers := make(chan answer, len(r.pending))
 	slots := make(chan struct{}, maxParallelCalls)
 	for _, c := range r.pending {
 		go func() {
 			slots <- struct{}{}
-			results <- r.makeCall(ctx, c)
+			result := r.resultOf(ctx, c)
 			<-slots
+			answers <- answer{c, result}
 		}()
 	}
 	var failed error
-	for range r.pending { // every call ends, at the latest when ctx does
-		res := <-results
+	for range len(r.pending) { // every call ends, at the latest when ctx does
+		a := <-answers
+		a.call.result = a.result
 		if failed == nil {
-			failed = r.endCall(ctx, res)
+			failed = r.keepResult(ctx, a.call)
 		}
-	}
-	if failed == nil {
-		r.pending = nil
+		if failed == nil {
+			failed = r.showResults(ctx)
+		}
 	}
 	return failed
 }
 
-func (r *run) makeCall(ctx context.Context, c *call) callResult {
-	if c.refusal != nil {
-		return callResult{call: c, err: c.refusal}
-	}
+// resultOf makes a call, unless its result is known or it is refused.
+func (r *run) resultOf(ctx context.Context, c *call) *schema.Result {
 	if known, ok := r.fold.Results[c.ID]; ok {
-		return callResult{c, known.Output, known.Error}
+		return &known
+	}
+	if c.Refusal != nil {
+		return &schema.Result{ID: c.ID, Error: c.Refusal}
 	}
 	ctx, span := r.span(ctx, "mcp.call_tool", "mcp.server_label", c.Label, "gen_ai.tool.name", c.Name)
 	defer span.End()
@@ -108,11 +125,12 @@ func (r *run) makeCall(ctx context.Context, c *call) callResult {
 	r.node.metrics.call(err == nil && !result.IsError)
 	switch {
 	case err != nil:
-		return callResult{call: c, err: callFailure(err)}
+		span.SetStatus(codes.Error, "call failed")
+		return &schema.Result{ID: c.ID, Error: callFailure(err)}
 	case result.IsError:
-		return callResult{call: c, err: mcpError{Type: executionError, Content: result.Content}.encode()}
+		return &schema.Result{ID: c.ID, Error: mcpError{Type: executionError, Content: result.Content}.encode()}
 	}
-	return callResult{call: c, output: &result.Output}
+	return &schema.Result{ID: c.ID, Output: &result.Output}
 }
 
 func (r *run) callServer(ctx context.Context, c *call) (mcp.Result, error) {
@@ -129,32 +147,50 @@ func (r *run) callServer(ctx context.Context, c *call) (mcp.Result, error) {
 	return mcp.Result{}, &mcp.Error{Kind: protocolError, Code: mcpInvalidParams, Message: "no such server in this request"}
 }
 
-// endCall ends the item of a call. A result whose item must still wait for the wire goes into the log at once by itself:
-// the call is not made again, whatever happens to this node.
-func (r *run) endCall(ctx context.Context, res callResult) error {
+// keepResult writes a result whose item must still wait for the wire into the log, at once: the call is not made again,
+// whatever happens to this node.
+func (r *run) keepResult(ctx context.Context, c *call) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	c := res.call
-	if !r.seq.OnWire(c.producer, c.local) {
-		body, err := json.Marshal(schema.Result{ID: c.ID, Output: res.output, Error: res.err}, jsontext.AllowInvalidUTF8(true))
-		if err != nil {
-			return fmt.Errorf("write result of %s: %w", c.Name, err)
+	_, known := r.fold.Results[c.ID]
+	if known || r.seq.OnWire(c.producer, c.local) {
+		return nil
+	}
+	body, err := json.Marshal(c.result, jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		return fmt.Errorf("write result of %s: %w", c.Name, err)
+	}
+	return r.log.Commit(ctx, schema.RecordResult, body)
+}
+
+// showResults ends the calls whose result is there and whose turn has come. The others' results wait here: together they
+// may be larger than what a sequencer holds back.
+func (r *run) showResults(ctx context.Context) error {
+	for i, c := range r.pending {
+		if c.result == nil || !r.seq.OnWire(c.producer, c.local) {
+			continue
 		}
-		if err := r.log.Commit(ctx, schema.RecordResult, body); err != nil {
+		if err := r.endCall(ctx, c); err != nil {
 			return err
 		}
+		r.pending = slices.Delete(slices.Clone(r.pending), i, i+1)
+		return r.showResults(ctx) // its end may have given the wire to the next
 	}
+	return nil
+}
+
+func (r *run) endCall(ctx context.Context, c *call) error {
 	last := schema.Event{Type: schema.CallCompleted, ItemID: c.local}
 	done := schema.Item{
 		ID: c.local, Type: schema.KindMCPCall, ServerLabel: c.Label, Name: c.Name, Arguments: &c.Arguments,
 		Status: schema.StatusCompleted, Output: jsontext.Value("null"), Error: jsontext.Value("null"),
 	}
-	if res.err != nil {
-		last.Type, done.Status, done.Error = schema.CallFailed, schema.StatusFailed, res.err
+	if c.result.Error != nil {
+		last.Type, done.Status, done.Error = schema.CallFailed, schema.StatusFailed, c.result.Error
 	}
-	if res.output != nil {
-		text, err := json.Marshal(*res.output, jsontext.AllowInvalidUTF8(true))
+	if c.result.Output != nil {
+		text, err := json.Marshal(*c.result.Output, jsontext.AllowInvalidUTF8(true))
 		if err != nil {
 			return fmt.Errorf("write output of %s: %w", c.Name, err)
 		}

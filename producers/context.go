@@ -19,6 +19,9 @@ func modelInput(groups ...[]schema.Item) ([]schema.Item, error) {
 			switch it.Type {
 			case schema.KindListTools, schema.KindApprovalRequest, schema.KindApproval:
 			case schema.KindMCPCall:
+				if it.Status == schema.StatusIncomplete {
+					continue // cut off with its arguments half said, and never made
+				}
 				call, output, err := asFunction(it)
 				if err != nil {
 					return nil, err

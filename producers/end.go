@@ -8,14 +8,21 @@ import (
 
 // finish ends a response whose model has answered.
 func (r *run) finish(ctx context.Context) error {
-	if r.incomplete == "" {
+	reason := ""
+	switch {
+	case r.full:
+		reason = "max_output_tokens"
+	case r.fold.Turn != nil:
+		reason = r.fold.Turn.Incomplete
+	}
+	if reason == "" {
 		return r.end(ctx, schema.Completed, func(resp *schema.Response) {
 			resp.Status, resp.CompletedAt = schema.StatusCompleted, new(r.node.Now().Unix())
 		})
 	}
 	return r.end(ctx, schema.Incomplete, func(resp *schema.Response) {
 		resp.Status = schema.StatusIncomplete
-		resp.IncompleteDetails = &schema.IncompleteDetails{Reason: r.incomplete}
+		resp.IncompleteDetails = &schema.IncompleteDetails{Reason: reason}
 	})
 }
 
@@ -34,11 +41,11 @@ func (r *run) end(ctx context.Context, t schema.EventType, set func(*schema.Resp
 	}
 	last, err := r.seq.Finish(t, func(resp *schema.Response) {
 		set(resp)
-		if resp.Usage = r.usage; resp.Usage == nil {
+		if resp.Usage = r.fold.Usage; resp.Usage == nil {
 			resp.Usage = &schema.Usage{} // clients require it, and there was nothing to count
 		}
-		if r.tier != "" {
-			resp.ServiceTier = &r.tier
+		if t := r.fold.Turn; t != nil && t.Tier != "" {
+			resp.ServiceTier = &t.Tier
 		}
 	})
 	if err != nil {

@@ -42,6 +42,10 @@ func tooManyTurns(limit int) *schema.ResponseError {
 	}
 }
 
+func expired() *schema.ResponseError {
+	return &schema.ResponseError{Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows."}
+}
+
 // listFailure is the API's own text for an MCP server whose tools cannot be listed.
 func listFailure(label string, err error) *schema.ResponseError {
 	text := fmt.Sprintf("Error retrieving tool list from MCP server: '%s'.", label)

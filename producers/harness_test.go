@@ -2,7 +2,6 @@ package producers
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/goleak"
 
@@ -33,11 +31,15 @@ type stage struct {
 }
 
 // patience bounds every wait of a test; nothing waits so long unless something is broken.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
-func newStage(t *testing.T) *stage {
+func newStage(t *testing.T, adjust ...func(*broker.Config)) *stage {
 	t.Helper()
-	b, err := broker.Open(t.Context(), broker.Config{DataDir: t.TempDir(), SyncInterval: time.Second, Partitions: 2})
+	cfg := broker.Config{DataDir: t.TempDir(), SyncInterval: time.Second, Partitions: 2}
+	for _, change := range adjust {
+		change(&cfg)
+	}
+	b, err := broker.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,23 +76,8 @@ func (s *stage) node(ctx context.Context) (stop func()) {
 // create enqueues a request, as a gateway does.
 func (s *stage) create(body string) schema.Ref {
 	s.Helper()
-	req, refused := schema.ParseCreate([]byte(body))
-	if refused != nil {
-		s.Fatal(refused)
-	}
-	secrets, err := json.Marshal(req.TakeSecrets())
-	if err != nil {
-		s.Fatal(err)
-	}
-	raw, err := json.Marshal(req)
-	if err != nil {
-		s.Fatal(err)
-	}
-	cmd := &schema.Command{
-		Version: schema.FormatVersion, Tenant: "default", Response: "resp_" + strings.ToLower(rand.Text()),
-		CreatedAt: time.Now().UnixMilli(), Digest: "d", Request: raw,
-	}
-	if err := s.broker.Enqueue(s.Context(), cmd, secrets); err != nil {
+	cmd := s.command(body)
+	if err := s.broker.Enqueue(s.Context(), cmd, nil); err != nil {
 		s.Fatal(err)
 	}
 	return cmd.Ref()
@@ -130,6 +117,17 @@ func (s *stage) wait(ctx context.Context, ref schema.Ref) {
 		if errors.Is(err, io.EOF) {
 			return
 		}
+	}
+}
+
+// until waits for a condition.
+func (s *stage) until(ok func() bool) {
+	s.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
+		if time.Now().After(deadline) {
+			s.Fatal("condition did not come true in time")
+		}
+		<-time.After(20 * time.Millisecond)
 	}
 }
 

@@ -11,15 +11,14 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// fromMCP is the producer of tool lists and of calls' results.
-const fromMCP = "mcp"
-
-// listing is what one server answered.
+// listing is one server's tools: asked for, answered, shown.
 type listing struct {
 	entry schema.Tool
-	item  string // local id of the list item
+	from  string // its producer
+	item  string // local id of its item
 	tools []mcp.Tool
 	err   error
+	known bool // the server has answered
 }
 
 // unlisted returns the request's MCP entries whose tools have not been listed in this response.
@@ -41,38 +40,55 @@ func (r *run) unlisted() []schema.Tool {
 
 // listTools lists all servers at once. Their items stand in the order of the request's tools, whoever answers first.
 func (r *run) listTools(ctx context.Context) error {
-	entries := r.unlisted()
-	answers := make(chan listing, len(entries))
-	for _, t := range entries {
-		item, err := r.openList(ctx, t.ServerLabel)
+	var lists []*listing
+	answers := make(chan *listing, len(r.req.Tools))
+	for _, t := range r.unlisted() {
+		l, err := r.openList(ctx, t)
 		if err != nil {
 			return err
 		}
+		lists = append(lists, l)
+	}
+	for _, l := range lists {
 		go func() {
-			tools, err := r.askForTools(ctx, t)
-			answers <- listing{t, item, tools, err}
+			l.tools, l.err = r.askForTools(ctx, l.entry)
+			answers <- l
 		}()
 	}
 	var failed error
-	for range entries { // every one answers, at the latest when ctx ends
-		if err := r.closeList(ctx, <-answers); err != nil && failed == nil {
-			failed = err
+	for range lists { // every one answers, at the latest when ctx ends
+		l := <-answers
+		l.known = true
+		if failed == nil {
+			lists, failed = r.showLists(ctx, lists)
 		}
 	}
 	return failed
 }
 
 // openList begins a list item, unless an earlier attempt left that very item open.
-func (r *run) openList(ctx context.Context, label string) (string, error) {
-	if open := r.seq.State().Open(); open != nil && open.Type == schema.KindListTools && open.ServerLabel == label {
-		return open.ID, nil
+func (r *run) openList(ctx context.Context, t schema.Tool) (*listing, error) {
+	if open := r.seq.State().Open(); open != nil && open.Type == schema.KindListTools && open.ServerLabel == t.ServerLabel {
+		return &listing{entry: t, item: open.ID}, nil
 	}
-	id := "list_" + label
-	added := schema.Event{Type: schema.ItemAdded, Item: &schema.Item{ID: id, Type: schema.KindListTools, ServerLabel: label}}
-	if err := r.push(ctx, fromMCP, added); err != nil {
-		return "", err
+	l := &listing{entry: t, from: "mcp:" + t.ServerLabel, item: "list"}
+	added := schema.Event{Type: schema.ItemAdded, Item: &schema.Item{ID: l.item, Type: schema.KindListTools, ServerLabel: t.ServerLabel}}
+	if err := r.push(ctx, l.from, added); err != nil {
+		return nil, err
 	}
-	return id, r.push(ctx, fromMCP, schema.Event{Type: schema.ListInProgress, ItemID: id})
+	return l, r.push(ctx, l.from, schema.Event{Type: schema.ListInProgress, ItemID: l.item})
+}
+
+// showLists gives out the lists whose turn has come, and returns those that must wait: a list may be larger than what a
+// sequencer holds back.
+func (r *run) showLists(ctx context.Context, lists []*listing) ([]*listing, error) {
+	for len(lists) > 0 && lists[0].known && r.seq.OnWire(lists[0].from, lists[0].item) {
+		if err := r.closeList(ctx, lists[0]); err != nil {
+			return lists, err
+		}
+		lists = lists[1:]
+	}
+	return lists, nil
 }
 
 func (r *run) askForTools(ctx context.Context, t schema.Tool) ([]mcp.Tool, error) {
@@ -90,7 +106,7 @@ func (r *run) askForTools(ctx context.Context, t schema.Tool) ([]mcp.Tool, error
 }
 
 // closeList ends a list item with what the server answered. A list that failed ends the run: the API does the same.
-func (r *run) closeList(ctx context.Context, l listing) error {
+func (r *run) closeList(ctx context.Context, l *listing) error {
 	done := schema.Item{ID: l.item, Type: schema.KindListTools, ServerLabel: l.entry.ServerLabel}
 	last := schema.Event{Type: schema.ListCompleted, ItemID: l.item}
 	if l.err == nil {
@@ -100,18 +116,21 @@ func (r *run) closeList(ctx context.Context, l listing) error {
 		if context.Cause(ctx) != nil {
 			return context.Cause(ctx)
 		}
-		r.cause = listFailure(l.entry.ServerLabel, l.err)
+		cause := listFailure(l.entry.ServerLabel, l.err)
+		if r.cause == nil {
+			r.cause = cause
+		}
 		last.Type = schema.ListFailed
-		text, err := json.Marshal(r.cause.Message, jsontext.AllowInvalidUTF8(true))
+		text, err := json.Marshal(cause.Message, jsontext.AllowInvalidUTF8(true))
 		if err != nil {
 			return fmt.Errorf("write error of list %s: %w", l.entry.ServerLabel, err)
 		}
 		done.Error = text
 	}
-	if err := r.push(ctx, fromMCP, last); err != nil {
+	if err := r.push(ctx, l.from, last); err != nil {
 		return err
 	}
-	return r.push(ctx, fromMCP, schema.Event{Type: schema.ItemDone, Item: &done})
+	return r.push(ctx, l.from, schema.Event{Type: schema.ItemDone, Item: &done})
 }
 
 // showTools returns the tools that the entry allows, as a list item shows them.

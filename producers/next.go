@@ -21,8 +21,9 @@ func (s step) String() string {
 type progress struct {
 	unlisted int                   // MCP entries whose tools have not been asked for
 	pending  int                   // tool calls that were announced and have no result
-	answered bool                  // the last model call ended without a tool call of ours
-	turns    int                   // model calls that ended in tool calls of ours
+	answered bool                  // behind those calls, the response ends
+	full     bool                  // the output can hold no more
+	turns    int                   // model calls that have ended
 	cause    *schema.ResponseError // why the run cannot go on
 }
 
@@ -31,6 +32,8 @@ func next(p progress, maxTurns int) (step, *schema.ResponseError) {
 	switch {
 	case p.cause != nil:
 		return fail, p.cause
+	case p.full:
+		return finish, nil
 	case p.unlisted > 0:
 		return listTools, nil
 	case p.pending > 0:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/midstream-dev/midstream/broker"
 )
@@ -63,29 +64,47 @@ func (n *Node) Run(ctx context.Context) error {
 // attempt: at once if it can be given back, else when its lease ends.
 func (n *Node) work(ctx context.Context, job *broker.Job) {
 	log := n.Logger.With("run", job.Command.Response, "delivery", job.Delivered)
-	stop := job.Keep()
-	defer stop()
+	unkeep := job.Keep()
+	defer unkeep()
 	began := n.Now()
 	n.metrics.active.Inc()
 	defer n.metrics.active.Dec()
 
-	result, err := n.attempt(ctx, job)
+	result, err := n.attempt(ctx, job, unkeep)
+	took := n.Now().Sub(began)
 	switch {
-	case errors.Is(err, broker.ErrFenced):
-		stop() // the job is another's now: no ack, no nak, no heartbeat
+	case errors.Is(err, broker.ErrFenced): // the job is another's now: no ack, no nak, no heartbeat
+		n.metrics.attempts.WithLabelValues("fenced").Inc()
 		log.Warn("run taken over by another attempt")
-	case errors.Is(err, broker.ErrGone), errors.Is(err, broker.ErrExists):
-		log.Error("run dropped", "error", err)
+	case errors.Is(err, errGone):
+		n.metrics.attempts.WithLabelValues("gone").Inc()
+		log.Warn("run dropped", "error", err)
 		n.ack(job)
+	case err != nil && ctx.Err() != nil:
+		n.metrics.attempts.WithLabelValues("released").Inc()
+		log.Info("run handed over")
+		n.giveBack(job, 0)
 	case err != nil:
-		log.Warn("run given back", "error", err)
-		n.giveBack(job)
+		n.metrics.attempts.WithLabelValues("failed").Inc()
+		log.Error("run given back", "error", err)
+		n.giveBack(job, retryDelay(job.Delivered))
 	default:
+		n.metrics.attempts.WithLabelValues("ended").Inc()
 		n.ack(job)
-		n.metrics.ended(result.status, n.Now().Sub(began))
+		n.metrics.ended(result.status, took)
 		log.Info("run ended", "attempt", result.attempt, "status", result.status, "events", result.events,
-			"model_calls", result.modelCalls, "took", n.Now().Sub(began).String())
+			"model_calls", result.modelCalls, "took", took.String())
 	}
+}
+
+// A run that nobody can work comes back ever later: what stands in its way may last.
+const (
+	retryMin = 250 * time.Millisecond
+	retryMax = time.Minute
+)
+
+func retryDelay(deliveries int) time.Duration {
+	return min(retryMax, retryMin<<min(max(deliveries-1, 0), 16))
 }
 
 // ack and giveBack use a context of their own: the node may be draining.
@@ -97,10 +116,10 @@ func (n *Node) ack(job *broker.Job) {
 	}
 }
 
-func (n *Node) giveBack(job *broker.Job) {
+func (n *Node) giveBack(job *broker.Job, delay time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), sealPatience)
 	defer cancel()
-	if err := job.Nak(ctx); err != nil {
+	if err := job.Nak(ctx, delay); err != nil {
 		n.Logger.Warn("give back run", "run", job.Command.Response, "error", err)
 	}
 }

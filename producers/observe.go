@@ -16,6 +16,8 @@ type metrics struct {
 	runs   *prometheus.CounterVec
 	took   prometheus.Histogram
 	calls  *prometheus.CounterVec
+
+	attempts *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -30,11 +32,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "midstream_tool_calls_total", Help: "MCP tool calls, by outcome.",
 		}, []string{"outcome"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "midstream_attempts_total", Help: "Attempts at runs, by how they ended.",
+		}, []string{"end"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.active, m.runs, m.took, m.calls} {
+	for _, c := range []prometheus.Collector{m.active, m.runs, m.took, m.calls, m.attempts} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -57,7 +62,7 @@ func (m *metrics) call(ok bool) {
 
 // root begins the run's span below the request's, which may have been served by another node.
 func (r *run) root(ctx context.Context) (context.Context, trace.Span) {
-	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": r.trace})
+	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": r.fold.Command.Trace})
 	return r.span(ctx, "run", "midstream.response", r.ref.Response())
 }
 

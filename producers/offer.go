@@ -44,14 +44,20 @@ func modelName(label, tool string) string {
 		}
 		return '_'
 	}, full)
-	if name == full && len(name) <= maxToolName {
+	if name == full && len(name) <= maxToolName && !ambiguous(label, tool) {
 		return name
 	}
-	sum := sha256.Sum256([]byte(full))
+	sum := sha256.Sum256([]byte(label + "\x00" + tool))
 	if limit := maxToolName - hashSuffix - 1; len(name) > limit {
 		name = name[:limit]
 	}
 	return name + "_" + hex.EncodeToString(sum[:hashSuffix/2])
+}
+
+// ambiguous reports whether label__tool could be cut at another place.
+func ambiguous(label, tool string) bool {
+	return strings.HasSuffix(label, "_") || strings.HasPrefix(tool, "_") ||
+		strings.Contains(label, "__") || strings.Contains(tool, "__")
 }
 
 // offerTools returns what the model is shown of the tools that were listed, and what each name means.

@@ -4,17 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"go.opentelemetry.io/otel/codes"
 
 	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/producers/mcp"
+	"github.com/midstream-dev/midstream/producers/upstream"
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// run is one attempt at one response. It belongs to one goroutine.
+// run is one attempt at one response. It belongs to one goroutine. What it must know to decide is in fold, so another
+// attempt decides the same; the rest is at hand only while it works.
 type run struct {
 	node     *Node
 	ref      schema.Ref
@@ -23,42 +27,40 @@ type run struct {
 	fold     *schema.Run
 	seq      *schema.Sequencer
 	log      *broker.Writer
-	trace    string
 	deadline time.Time
-	idle     int // attempts before this one that got nowhere
 
-	pending    []*call
-	answered   bool
-	incomplete string // why the model's answer is not whole
-	turns      int    // model calls that ended in tool calls of ours
-	modelCalls int
-	usage      *schema.Usage
-	tier       string
-	cause      *schema.ResponseError
+	pending    []*call               // of the last turn, in order
+	cause      *schema.ResponseError // why the response fails
+	full       bool                  // the output can hold no more
+	modelCalls int                   // of this attempt
 }
 
 var errRunExpired = errors.New("run reached its limit of time")
 
-// guarded drives the run until its terminal event is durable, and ends as soon as another attempt owns the log.
-func (r *run) guarded(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+// guarded drives the run until its terminal event is durable. As soon as another attempt owns the log, it stops the
+// heartbeat, the model and the tools. A run that is given back as planned says so in the log.
+func (r *run) guarded(ctx context.Context, unkeep func()) error {
+	working, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
 		case <-r.log.Fenced():
 			cancel(r.log.Err())
-		case <-ctx.Done():
+			unkeep()
+		case <-working.Done():
 		}
 	}()
-	defer func() { cancel(nil); <-watched }()
-	if err := r.drive(ctx); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
-		return err
+	err := r.drive(working)
+	if err != nil && ctx.Err() != nil && r.log.Err() == nil {
+		r.release(ctx)
 	}
-	return nil
+	if cause := context.Cause(working); err != nil && cause != nil {
+		err = cause
+	}
+	cancel(nil)
+	<-watched
+	return err
 }
 
 // drive claims the log, then does one step after the other. An error of a step ends the response as failed; an error of
@@ -68,6 +70,9 @@ func (r *run) drive(ctx context.Context) error {
 	defer span.End()
 	if err := r.claim(ctx); err != nil {
 		return err
+	}
+	if !r.node.Now().Before(r.deadline) {
+		return r.fail(ctx, expired())
 	}
 	if err := r.takeOver(ctx); err != nil {
 		return err
@@ -80,6 +85,7 @@ func (r *run) drive(ctx context.Context) error {
 		case finish:
 			return r.finish(ctx)
 		case fail:
+			span.SetStatus(codes.Error, cause.Code)
 			return r.fail(ctx, cause)
 		}
 		err := r.do(steps, step)
@@ -89,9 +95,17 @@ func (r *run) drive(ctx context.Context) error {
 		if ctx.Err() != nil || r.log.Err() != nil {
 			return err
 		}
-		r.node.Logger.Warn("step failed", "run", r.ref.Response(), "step", step.String(), "error", err)
+		r.node.Logger.Warn("step failed", "run", r.ref.Response(), "step", step.String(), "error", err, "upstream", upstreamCause(err))
 		r.settleError(err, context.Cause(steps))
 	}
+}
+
+// upstreamCause is what an upstream's error says to operators only.
+func upstreamCause(err error) slog.Value {
+	if e, ok := errors.AsType[*upstream.Error](err); ok {
+		return e.LogValue()
+	}
+	return slog.Value{}
 }
 
 func (r *run) do(ctx context.Context, s step) error {
@@ -108,11 +122,9 @@ func (r *run) do(ctx context.Context, s step) error {
 func (r *run) settleError(err, stopped error) {
 	switch {
 	case errors.Is(err, schema.ErrOutputFull):
-		r.answered, r.pending, r.incomplete = true, nil, "max_output_tokens"
+		r.full = true
 	case errors.Is(stopped, errRunExpired):
-		r.cause = &schema.ResponseError{
-			Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows.",
-		}
+		r.cause = expired()
 	case r.cause == nil:
 		r.cause = failure(err)
 	}
@@ -120,8 +132,17 @@ func (r *run) settleError(err, stopped error) {
 
 func (r *run) progress() progress {
 	return progress{
-		unlisted: len(r.unlisted()), pending: len(r.pending), answered: r.answered, turns: r.turns, cause: r.cause,
+		unlisted: len(r.unlisted()), pending: len(r.pending), turns: r.turns(), cause: r.cause, full: r.full,
+		answered: r.fold.Turn != nil && r.fold.Turn.Answered(),
 	}
+}
+
+// turns counts the model calls that have ended.
+func (r *run) turns() int {
+	if r.fold.Turn == nil {
+		return 0
+	}
+	return r.fold.Turn.Number
 }
 
 // claim makes this attempt the owner: from its commit on, every append of an earlier attempt fails.
@@ -161,17 +182,14 @@ func (r *run) append(ctx context.Context, events []schema.Event) error {
 // server returns how to reach the server of an MCP entry: one of the operator's, named by label alone, or the one whose
 // URL the request gives. The request's credentials go to its own server, the operator's to the operator's.
 func (r *run) server(t schema.Tool) (mcp.Server, error) {
-	secret := r.secrets[t.ServerLabel]
 	if t.ServerURL == "" {
 		s, ok := r.node.Servers[t.ServerLabel]
 		if !ok {
 			return mcp.Server{}, &mcp.Error{Kind: httpError, Code: 404, Message: "no MCP server of that label is configured here"}
 		}
-		if s.Authorization == "" {
-			s.Authorization = secret.Authorization
-		}
 		return s, nil
 	}
+	secret := r.secrets[t.ServerLabel]
 	return mcp.Server{
 		Label: t.ServerLabel, URL: t.ServerURL, Authorization: secret.Authorization, Headers: secret.Headers,
 		Trusted: r.node.trusts(t.ServerURL),

@@ -3,10 +3,12 @@ package producers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/midstream-dev/midstream/producers/mcp"
@@ -157,8 +159,8 @@ func TestRun_CallsToolsInParallel(t *testing.T) {
 	if got := resp.Output[3].Text(); got != "and text" {
 		t.Errorf("text behind the calls: %q", got)
 	}
-	if n := strings.Count(strings.Join(kindNames(records), " "), "intent"); n != 1 {
-		t.Errorf("%d intents in %v", n, kinds(records))
+	if want := "turn result"; !strings.Contains(strings.Join(kindNames(records), " "), want) {
+		t.Errorf("no %s in %v", want, kinds(records))
 	}
 }
 
@@ -280,5 +282,77 @@ func TestRun_EndsBeforeTheTerminalEventCannotFit(t *testing.T) {
 	}
 	if n := len(resp.Output[0].Text()); n < 1<<20 || n > schema.MaxPayload {
 		t.Errorf("%d bytes of text", n)
+	}
+}
+
+// A model whose items interleave loses nothing: what had to wait comes whole, when its turn has come.
+func TestRun_KeepsInterleavedItemsWhole(t *testing.T) {
+	t.Parallel()
+	mix := func(a, b []schema.Event) []schema.Event { // added, added, delta, delta, done of the first, the rest of the second
+		return []schema.Event{a[0], b[0], a[1], b[1], a[2], b[2], b[3]}
+	}
+	s := newStage(t)
+	s.model.turns = []turnFunc{plays(mix(message(0, "first"), message(1, "sec", "ond")))}
+	if resp, _ := s.run(`{"model":"m","input":"hi"}`); len(resp.Output) != 2 || resp.Output[1].Text() != "second" {
+		t.Errorf("messages: %+v", resp.Output)
+	}
+	s = newStage(t)
+	s.model.turns = []turnFunc{plays(mix(functionCall(0, "f", `{}`), functionCall(1, "g", `{"a":`, `1}`)))}
+	if resp, _ := s.run(`{"model":"m","input":"hi"}`); resp.Status != schema.StatusCompleted || *resp.Output[1].Arguments != `{"a":1}` {
+		t.Errorf("calls: %s, %+v, %+v", resp.Status, resp.Error, resp.Output)
+	}
+}
+
+// Results that must wait for a slow call may be larger together than what a sequencer holds back.
+func TestRun_KeepsLargeResultsThatWait(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	const calls = 6
+	var groups [][]schema.Event
+	for i := range calls {
+		groups = append(groups, functionCall(i, "x__echo", fmt.Sprintf(`{"n":%d}`, i)))
+	}
+	s.model.turns = []turnFunc{plays(groups...), says("done")}
+	var others sync.WaitGroup
+	others.Add(calls - 1)
+	s.tools.onCall = func(_ context.Context, _ mcp.Server, _, args string) (mcp.Result, error) {
+		if args == `{"n":0}` {
+			others.Wait()
+		} else {
+			defer others.Done()
+		}
+		return mcp.Result{Output: strings.Repeat("x", 900<<10)}, nil
+	}
+	resp, _ := s.run(with("x"))
+	if resp.Status != schema.StatusCompleted || len(resp.Output) != calls+2 {
+		t.Errorf("%s, error %+v, %d items", resp.Status, resp.Error, len(resp.Output))
+	}
+}
+
+// Two tools never have one name before the model, however their labels and names are cut.
+func TestModelName_IsUnique(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{}
+	for _, label := range []string{"a", "a_", "a__b", "_"} {
+		for _, tool := range []string{"b", "_b", "__b", "b__c", "c", "x.y", "x_y"} {
+			name := modelName(label, tool)
+			if other, twice := seen[name]; twice || !schema.ValidToken(name) {
+				t.Errorf("%s of %s is called %s, as %s is", tool, label, name, other)
+			}
+			seen[name] = label + " " + tool
+		}
+	}
+}
+
+// A choice that forces a call does so once; what it allows stays allowed.
+func TestLoosen(t *testing.T) {
+	t.Parallel()
+	for choice, want := range map[string]string{
+		`"auto"`: `"auto"`, `"none"`: `"none"`, `"required"`: `"auto"`, `{"type":"function","name":"f"}`: `"auto"`,
+		`{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"f"}]}`: `{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]}`,
+	} {
+		if got := string(loosen(jsontext.Value(choice))); got != want {
+			t.Errorf("%s: %s, want %s", choice, got, want)
+		}
 	}
 }

@@ -3,6 +3,10 @@ package producers
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/midstream-dev/midstream/schema"
 )
@@ -12,14 +16,19 @@ const fromLog = "log"
 
 // takeOver puts the run where the log says that earlier attempts have left it. For a first attempt there is nothing to do.
 func (r *run) takeOver(ctx context.Context) error {
-	switch {
-	case r.idle >= r.node.MaxAttempts:
+	if r.fold.Attempt == 0 {
+		return nil
+	}
+	if r.cause == nil {
+		r.cause = failedList(r.seq.State().Items())
+	}
+	if r.fold.Idle >= r.node.MaxAttempts {
 		r.cause = &schema.ResponseError{
 			Code: schema.CodeAttempts, Type: schema.TypeServer,
-			Message: fmt.Sprintf("The response was tried %d times without getting on.", r.idle),
+			Message: fmt.Sprintf("The response was tried %d times without getting on.", r.fold.Idle),
 		}
-		return nil
-	case r.fold.Attempt == 0:
+	}
+	if r.cause != nil {
 		return nil
 	}
 	if err := r.takeOverTurn(ctx); err != nil {
@@ -28,67 +37,83 @@ func (r *run) takeOver(ctx context.Context) error {
 	return r.closeOpen(ctx)
 }
 
-// takeOverTurn brings back the calls that were announced and are not done, and the items behind them that had to wait.
+// failedList returns why a response fails one of whose tool lists has failed.
+func failedList(items []schema.Item) *schema.ResponseError {
+	for i := range items {
+		var text string
+		if it := &items[i]; it.Type == schema.KindListTools && json.Unmarshal(it.Error, &text) == nil {
+			return &schema.ResponseError{Code: httpError, Type: schema.TypeConnector, Param: "tools", Message: text}
+		}
+	}
+	return nil
+}
+
+// takeOverTurn brings back what the last turn had left to do: its calls that are not done, and its items that are not.
 func (r *run) takeOverTurn(ctx context.Context) error {
+	t := r.fold.Turn
+	if t == nil {
+		return nil
+	}
 	done := map[string]bool{}
 	for _, it := range r.seq.State().Items() {
 		done[it.ID] = true
 	}
-	in := r.fold.Intent
-	for _, c := range in.Calls {
+	open := r.seq.State().Open()
+	for _, c := range t.Calls {
 		if done[c.ID] {
 			continue
 		}
+		if _, known := r.fold.Results[c.ID]; !known && c.Refusal == nil && !r.node.Idempotent(c.Label, c.Name) {
+			c.Refusal = httpFailure("outcome unknown: the gateway was interrupted during the call")
+		}
 		k := &call{Call: c, producer: fromLog, local: c.ID}
-		if _, known := r.fold.Results[c.ID]; !known && !r.node.Idempotent(c.Label, c.Name) {
-			k.refusal = httpFailure("outcome unknown: the gateway was interrupted during the call")
+		if open != nil && open.ID == c.ID {
+			k.producer = "" // an item that was open before belongs to nobody
 		}
 		r.pending = append(r.pending, k)
 	}
-	open := r.seq.State().Open()
-	for i := range in.Held {
-		it := in.Held[i]
-		if done[it.ID] || open != nil && open.ID == it.ID {
+	for _, it := range t.Held {
+		if done[it.ID] {
 			continue
 		}
-		if err := r.bringBack(ctx, it); err != nil {
+		if err := r.bringBack(ctx, it, open != nil && open.ID == it.ID); err != nil {
 			return err
 		}
 	}
-	r.answered = in.Hands
 	return nil
 }
 
-// bringBack puts an item that had to wait in line again: a call as far as its arguments, any other whole.
-func (r *run) bringBack(ctx context.Context, it schema.Item) error {
-	added := it
-	events := []schema.Event{{Type: schema.ItemAdded, Item: &added}}
-	if it.Type == schema.KindMCPCall {
-		events = append(events, schema.Event{Type: schema.CallDelta, ItemID: it.ID, Delta: it.Arguments},
-			schema.Event{Type: schema.CallArguments, ItemID: it.ID, Arguments: it.Arguments})
+// bringBack puts an item that was not done on in line again: a call as far as its arguments, any other whole. One that was
+// open goes on where it was.
+func (r *run) bringBack(ctx context.Context, it schema.Item, open bool) error {
+	var events []schema.Event
+	producer := fromLog
+	if open {
+		producer = ""
 	} else {
+		events = append(events, schema.Event{Type: schema.ItemAdded, Item: new(it)})
+	}
+	switch {
+	case it.Type != schema.KindMCPCall:
 		events = append(events, schema.Event{Type: schema.ItemDone, Item: &it})
+	case !open:
+		events = append(events, schema.Event{Type: schema.CallArguments, ItemID: it.ID, Arguments: it.Arguments})
 	}
 	for _, e := range events {
-		if err := r.push(ctx, fromLog, e); err != nil {
+		if err := r.push(ctx, producer, e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// closeOpen deals with an item that an earlier attempt left open: a model call cannot be taken up in its middle. A
-// message or a reasoning is closed as incomplete, and the turn is made again with what was said; a call that the client
-// would execute ends the response, for a truncated command must never be run.
+// closeOpen deals with an item that is open and of which no turn's record tells: a model call cannot be taken up in its
+// middle. A message or a reasoning is closed as incomplete, and the turn is made again with what was said; a call that
+// the client would execute ends the response, for a truncated command must never be run.
 func (r *run) closeOpen(ctx context.Context) error {
 	open := r.seq.State().Open()
-	if open == nil || open.Type == schema.KindListTools {
+	if open == nil || open.Type == schema.KindListTools || r.isPending(open.ID) {
 		return nil
-	}
-	for _, c := range r.pending {
-		if c.ID == open.ID {
-			return nil // announced: its result closes it
-		}
 	}
 	if open.Type == schema.KindFunctionCall || open.Type == schema.KindCustomCall {
 		r.cause = &schema.ResponseError{
@@ -101,4 +126,20 @@ func (r *run) closeOpen(ctx context.Context) error {
 		return err
 	}
 	return r.append(ctx, closing)
+}
+
+func (r *run) isPending(item string) bool {
+	return slices.ContainsFunc(r.pending, func(c *call) bool { return c.ID == item })
+}
+
+// releasePatience bounds how long a node that drains tries to note that it gave a run back.
+const releasePatience = 2 * time.Second
+
+// release notes that the attempt ends as planned, so that it counts as none that failed.
+func (r *run) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
+	defer cancel()
+	if err := r.log.Commit(ctx, schema.RecordRelease, nil); err != nil {
+		r.node.Logger.Warn("release not noted", "run", r.ref.Response(), "error", err)
+	}
 }

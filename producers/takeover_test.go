@@ -141,29 +141,3 @@ func TestTakeOver_AsksTheOperatorBeforeItRepeatsACall(t *testing.T) {
 		}
 	}
 }
-
-// A run that no attempt gets on with ends in response.failed instead of going round for ever.
-func TestTakeOver_GivesUp(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	s.config.MaxAttempts = 2
-	var ref schema.Ref
-	for range 3 {
-		ctx, kill := context.WithCancel(t.Context())
-		s.model.turns = []turnFunc{func(ctx context.Context, _ *upstream.Request, _ func(schema.Event) error) (upstream.Outcome, error) {
-			kill()
-			<-ctx.Done()
-			return upstream.Outcome{}, context.Cause(ctx)
-		}}
-		stop := s.node(ctx)
-		if ref.Response() == "" {
-			ref = s.create(`{"model":"m","input":"hi"}`)
-		}
-		s.wait(ctx, ref)
-		stop()
-		kill()
-	}
-	if resp := s.response(s.records(ref)); resp.Error == nil || resp.Error.Code != schema.CodeAttempts {
-		t.Errorf("response: %+v", resp)
-	}
-}

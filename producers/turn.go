@@ -2,10 +2,13 @@ package producers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"go.opentelemetry.io/otel/codes"
 
 	"github.com/midstream-dev/midstream/producers/upstream"
 	"github.com/midstream-dev/midstream/schema"
@@ -17,8 +20,10 @@ type turn struct {
 	run      *run
 	producer string
 	offers   offers
+	first    int               // output_index of its first item
 	items    map[int]*turnItem // by the model's output_index
 	order    []*turnItem
+	last     *schema.Event // output_item.done of the item before: it goes out when the model goes on, or the turn's record is there
 }
 
 // turnItem is one item of a turn.
@@ -27,6 +32,8 @@ type turnItem struct {
 	item  schema.Item
 	offer offer
 	ours  bool // a call that this run makes
+	waits bool // it did not hold the wire when it began: it is shown whole when it is done
+	done  bool // its output_item.done is on its way to the wire
 	sent  int  // bytes of the arguments that are on the wire
 	args  strings.Builder
 }
@@ -43,11 +50,15 @@ func (r *run) callModel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := &turn{run: r, producer: fmt.Sprintf("model:%d", req.Turn), offers: names, items: map[int]*turnItem{}}
+	t := &turn{
+		run: r, producer: fmt.Sprintf("model:%d", req.Turn), offers: names,
+		first: len(r.seq.State().Items()), items: map[int]*turnItem{},
+	}
 	r.modelCalls++
 	out, err := up.Stream(ctx, req, func(e schema.Event) error { return t.take(ctx, e) })
 	if err != nil {
-		return fmt.Errorf("call model %s: %w", r.req.Model, err)
+		span.SetStatus(codes.Error, "model call failed")
+		return errors.Join(fmt.Errorf("call model %s: %w", r.req.Model, err), t.finishLast(ctx))
 	}
 	return t.end(ctx, out)
 }
@@ -63,34 +74,46 @@ func (r *run) turnRequest() (*upstream.Request, offers, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	req := &upstream.Request{Response: r.ref.Response(), Turn: r.turns, Create: r.req, Input: input}
+	req := &upstream.Request{Response: r.ref.Response(), Turn: r.turns(), Create: r.req, Input: input, Tools: tools}
 	if r.callsLeft() == 0 && len(tools) > 0 {
-		req.Input = append(req.Input, askToFinish())
-		return req, offers{}, nil
+		req.Tools, req.Input = nil, append(req.Input, askToFinish())
 	}
-	req.Tools = tools
 	for _, t := range r.req.Tools {
 		if t.Type != schema.ToolMCP {
 			req.Tools = append(req.Tools, t)
 		}
 	}
-	if r.turns > 0 {
+	if req.Turn > 0 {
 		req.ToolChoice = loosen(r.req.ToolChoice)
 	}
 	return req, names, nil
 }
 
 // loosen returns the tool_choice of a later turn: a choice that forces a call was obeyed in the first one, and would
-// force calls for ever.
+// force calls for ever. What it allows stays allowed.
 func loosen(choice jsontext.Value) jsontext.Value {
-	if len(choice) == 0 || string(choice) == `"none"` {
+	var allowed struct {
+		Type string         `json:"type"`
+		Mode string         `json:"mode"`
+		Rest jsontext.Value `json:",embed"`
+	}
+	switch {
+	case len(choice) == 0, string(choice) == `"none"`:
 		return choice
+	case choice.Kind() == '{' && json.Unmarshal(choice, &allowed) == nil && allowed.Type == "allowed_tools":
+		allowed.Mode = "auto"
+		if out, err := json.Marshal(allowed); err == nil {
+			return out
+		}
 	}
 	return jsontext.Value(`"auto"`)
 }
 
 // take takes one event of the model.
 func (t *turn) take(ctx context.Context, e schema.Event) error {
+	if err := t.finishLast(ctx); err != nil {
+		return err
+	}
 	if e.Type == schema.ItemAdded && e.Item != nil {
 		return t.begin(ctx, e)
 	}
@@ -101,10 +124,22 @@ func (t *turn) take(ctx context.Context, e schema.Event) error {
 	case it.ours:
 		return t.takeCall(ctx, it, e)
 	case e.Type == schema.ItemDone && e.Item != nil:
-		it.item = *e.Item
-	case e.Delta != nil && !t.onWire(it):
-		return nil // an item that must wait brings its text when it is done: no need to hold every delta
+		it.item, t.last = *e.Item, &e
+		return nil
+	case e.Delta != nil && it.waits:
+		return nil // its text comes whole when it is done: no need to hold every delta
 	}
+	return t.run.push(ctx, t.producer, e)
+}
+
+// finishLast gives out the end of the item before.
+func (t *turn) finishLast(ctx context.Context) error {
+	if t.last == nil {
+		return nil
+	}
+	e := *t.last
+	t.last = nil
+	t.items[e.Index()].done = true
 	return t.run.push(ctx, t.producer, e)
 }
 
@@ -116,8 +151,12 @@ func (t *turn) begin(ctx context.Context, e schema.Event) error {
 	}
 	t.items[e.Index()] = it
 	t.order = append(t.order, it)
-	if err := t.run.push(ctx, t.producer, e); err != nil || !it.ours {
+	if err := t.run.push(ctx, t.producer, e); err != nil {
 		return err
+	}
+	it.waits = !t.onWire(it)
+	if !it.ours {
+		return nil
 	}
 	return t.run.push(ctx, t.producer, schema.Event{Type: schema.CallInProgress, ItemID: it.local})
 }
@@ -131,7 +170,7 @@ func (t *turn) takeCall(ctx context.Context, it *turnItem, e schema.Event) error
 		if e.Delta != nil {
 			it.args.WriteString(*e.Delta)
 		}
-		if !t.onWire(it) {
+		if it.waits {
 			return nil
 		}
 		return t.sendArguments(ctx, it)
@@ -167,48 +206,52 @@ func (t *turn) endCall(ctx context.Context, it *turnItem, done *schema.Item) err
 	return t.run.push(ctx, t.producer, schema.Event{Type: schema.CallArguments, ItemID: it.local, Arguments: new(it.args.String())})
 }
 
-// end settles the turn: calls of ours are announced, calls of the client's end the response, and so does an answer.
+// end settles the turn. Its record is in the log before the end of its last item is, and before any call leaves the
+// node: a turn that has ended is never made again.
 func (t *turn) end(ctx context.Context, out upstream.Outcome) error {
-	r := t.run
-	r.usage, r.tier = r.usage.Add(out.Usage), out.ServiceTier
-	r.incomplete, r.answered = out.Incomplete, true
-	if out.Incomplete != "" {
-		return nil // what is open is cut: it must not be run
+	ended := schema.Turn{Number: t.run.turns() + 1, Usage: out.Usage, Tier: out.ServiceTier, Incomplete: out.Incomplete}
+	if out.Incomplete == "" { // else what is open was cut, and must not be run
+		ended.Held = t.held()
+		t.calls(&ended)
 	}
-	calls, hands := t.calls()
-	if len(calls) == 0 {
-		return nil
+	if err := t.run.endTurn(ctx, ended); err != nil {
+		return err
 	}
-	r.turns++
-	r.answered, r.pending = hands, calls
-	return r.announce(ctx, schema.Intent{Turn: r.turns, Usage: out.Usage, Hands: hands, Held: t.held()})
+	for n, it := range t.order {
+		if it.ours && out.Incomplete == "" {
+			t.run.adopt(t.itemID(n), t.producer, it.local)
+		}
+	}
+	return t.finishLast(ctx)
 }
 
-// calls returns the calls that this run must make, and whether there are others that the client must.
-func (t *turn) calls() (calls []*call, hands bool) {
+// calls notes the calls that this run must make, and whether there are others that the client must.
+func (t *turn) calls(ended *schema.Turn) {
+	left := t.run.callsLeft()
 	for n, it := range t.order {
 		switch {
 		case it.ours:
-			calls = append(calls, &call{
-				producer: t.producer, local: it.local,
-				Call: schema.Call{ID: t.itemID(n), Label: it.offer.label, Name: it.offer.name, Arguments: it.args.String()},
-			})
+			c := schema.Call{ID: t.itemID(n), Label: it.offer.label, Name: it.offer.name, Arguments: it.args.String()}
+			if c.Refusal = refusal(&c, left); left > 0 {
+				left--
+			}
+			ended.Calls = append(ended.Calls, c)
 		case it.item.Type == schema.KindFunctionCall, it.item.Type == schema.KindCustomCall:
-			hands = true
+			ended.Hands = true
 		}
 	}
-	return calls, hands
 }
 
-// held returns the turn's items that still wait for the wire, as they will be.
+// held returns the turn's items that are not done on the wire, as they will be. A call of ours that holds the wire is
+// ended by its result.
 func (t *turn) held() []schema.Item {
 	var held []schema.Item
 	for n, it := range t.order {
-		if t.onWire(it) {
-			continue
-		}
 		item := it.item
-		if it.ours {
+		switch {
+		case it.ours && t.onWire(it), it.done && t.onWire(it):
+			continue
+		case it.ours:
 			item = schema.Item{
 				Type: schema.KindMCPCall, ServerLabel: it.offer.label, Name: it.offer.name, Arguments: new(it.args.String()),
 			}
@@ -222,25 +265,9 @@ func (t *turn) held() []schema.Item {
 // itemID returns the id that the turn's n-th item has, or will have, on the wire: items go out in the order in which
 // the model began them.
 func (t *turn) itemID(n int) string {
-	state := t.run.seq.State()
-	first := len(state.Items()) - t.finished()
 	kind := t.order[n].item.Type
 	if t.order[n].ours {
 		kind = schema.KindMCPCall
 	}
-	return schema.ItemID(t.run.ref.Response(), kind, first+n)
-}
-
-// finished counts the turn's items that are done on the wire.
-func (t *turn) finished() int {
-	n := 0
-	for _, it := range t.order {
-		if t.onWire(it) {
-			n++
-		}
-	}
-	if t.run.seq.State().Open() != nil {
-		n-- // one that is on the wire is still open
-	}
-	return n
+	return schema.ItemID(t.run.ref.Response(), kind, t.first+n)
 }

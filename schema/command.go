@@ -71,7 +71,7 @@ func (c *Command) RequestRecord() (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	rec := Record{Kind: RecordRequest, Body: body, Frames: frames}
+	rec := Record{Kind: RecordRequest, Time: c.CreatedAt, Body: body, Frames: frames}
 	rec.Seal(Genesis(c.Ref()))
 	return rec, nil
 }

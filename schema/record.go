@@ -19,10 +19,12 @@ const (
 	RecordClaim Kind = "claim"
 	// RecordEvents holds frames that were committed together; no body.
 	RecordEvents Kind = "events"
-	// RecordIntent says which tool calls are about to be made: body is an Intent.
-	RecordIntent Kind = "intent"
+	// RecordTurn says how a model call ended, and which tool calls are about to be made: body is a Turn.
+	RecordTurn Kind = "turn"
 	// RecordResult says what a tool call gave while its frames are still held back: body is a Result.
 	RecordResult Kind = "result"
+	// RecordRelease ends an attempt that gives the run back as planned; no body. Its claim counts as no failed attempt.
+	RecordRelease Kind = "release"
 )
 
 // FormatVersion is the version of the record format, in every record.
@@ -30,11 +32,13 @@ const FormatVersion = 1
 
 // Record is what the log stores as one message.
 type Record struct {
+	Version int // of the format; Seal sets it
 	Kind    Kind
 	First   int64 // sequence number of the first frame
 	Last    int64 // and of the last; First-1 where there are no frames
 	Attempt int   // the attempt that wrote it; 0 for the request record
 	Nonce   string
+	Time    int64            // milliseconds since 1970 by the writer's clock, for replay at the log's own pace
 	Taken   map[string]int64 // per producer, the number of the last event taken in
 	Body    []byte           // private: never served
 	Frames  []byte           // served as they are
@@ -49,15 +53,18 @@ func Genesis(ref Ref) Digest {
 	return digest([]byte("midstream/1"), []byte(ref.Tenant()), []byte(ref.Response()))
 }
 
-// Link returns the digest of the record behind prev: SHA-256 over the previous link, format version, kind, the headers
-// that matter, body and frames, each with its length before it.
+// Link returns the digest of the record behind prev: SHA-256 over the previous link, format version, kind, all other
+// headers, body and frames, each with its length before it.
 func (r *Record) Link(prev Digest) Digest {
-	return digest(prev[:], num(FormatVersion), []byte(r.Kind), num(r.First), num(r.Last), num(int64(r.Attempt)),
-		[]byte(r.Nonce), []byte(FormatTaken(r.Taken)), r.Body, r.Frames)
+	return digest(prev[:], num(int64(r.Version)), []byte(r.Kind), num(r.First), num(r.Last), num(int64(r.Attempt)),
+		[]byte(r.Nonce), num(r.Time), []byte(FormatTaken(r.Taken)), r.Body, r.Frames)
 }
 
-// Seal sets the record's place in the chain.
-func (r *Record) Seal(prev Digest) { r.Chain = r.Link(prev) }
+// Seal writes the record in this build's format, and sets its place in the chain.
+func (r *Record) Seal(prev Digest) {
+	r.Version = FormatVersion
+	r.Chain = r.Link(prev)
+}
 
 // Verify reports whether the record is the one that was chained behind prev.
 func (r *Record) Verify(prev Digest) error {

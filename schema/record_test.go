@@ -20,6 +20,7 @@ type storedRecord struct {
 	Last    int64  `json:"last"`
 	Attempt int    `json:"attempt"`
 	Nonce   string `json:"nonce"`
+	Time    int64  `json:"time"`
 	Taken   string `json:"taken"`
 	Chain   string `json:"chain"`
 	Body    string `json:"body"`
@@ -39,7 +40,7 @@ func fixedLog(t *testing.T) (Ref, []Record) {
 			t.Fatalf("version %d in a file of version %d", s.Version, FormatVersion)
 		}
 		rec := Record{
-			Kind: s.Kind, First: s.First, Last: s.Last, Attempt: s.Attempt, Nonce: s.Nonce,
+			Version: s.Version, Kind: s.Kind, First: s.First, Last: s.Last, Attempt: s.Attempt, Nonce: s.Nonce, Time: s.Time,
 			Body: []byte(s.Body), Frames: []byte(s.Frames),
 		}
 		if s.Taken != "" {
@@ -72,7 +73,7 @@ func TestRecord_FormatIsForEver(t *testing.T) {
 		prev = log[i].Chain
 	}
 	run := must(FoldRun(ref, log))(t)
-	if len(run.Intent.Calls) != 1 || run.Nonce != "nonce1" || *run.Results["c1"].Output != "4" || run.Command.Tenant != "t1" {
+	if len(run.Turn.Calls) != 1 || run.Nonce != "nonce1" || *run.Results["c1"].Output != "4" || run.Command.Tenant != "t1" {
 		t.Errorf("folded: %+v", run)
 	}
 	if items := run.State.Items(); !run.State.Ended() || len(items) != 1 || items[0].Text() != "Grüß Gott\u2028" {
@@ -100,7 +101,7 @@ func TestFoldRun_RefusesEveryOtherLog(t *testing.T) {
 	}
 }
 
-// The chain sees every bit: of kind, numbers, attempt, nonce, taken, body, frames, and of the link before.
+// The chain sees every bit: of version, kind, numbers, attempt, nonce, time, taken, body, frames, and of the link before.
 func TestRecord_ChainSeesEveryBit(t *testing.T) {
 	t.Parallel()
 	_, log := fixedLog(t)
@@ -110,6 +111,8 @@ func TestRecord_ChainSeesEveryBit(t *testing.T) {
 		func(r *Record, _ *Digest, flip func([]byte) []byte) { r.Last = flipped(r.Last, flip) },
 		func(r *Record, _ *Digest, flip func([]byte) []byte) { r.Attempt = int(flipped(int64(r.Attempt), flip)) },
 		func(r *Record, _ *Digest, flip func([]byte) []byte) { r.Nonce = string(flip([]byte(r.Nonce))) },
+		func(r *Record, _ *Digest, flip func([]byte) []byte) { r.Version = int(flipped(int64(r.Version), flip)) },
+		func(r *Record, _ *Digest, flip func([]byte) []byte) { r.Time = flipped(r.Time, flip) },
 		func(r *Record, _ *Digest, flip func([]byte) []byte) {
 			r.Taken = map[string]int64{"model": flipped(7, flip)}
 		},

@@ -34,7 +34,7 @@ func TestTool_Allowed(t *testing.T) {
 func TestCreateRequest_TakeSecrets(t *testing.T) {
 	t.Parallel()
 	req, refused := ParseCreate([]byte(`{"model":"m","input":"hi","tools":[
-		{"type":"mcp","server_label":"a","require_approval":"never","authorization":"hush1","headers":{"X-Key":"hush2"}},
+		{"type":"mcp","server_label":"a","server_url":"https://a.example","require_approval":"never","authorization":"hush1","headers":{"X-Key":"hush2"}},
 		{"type":"mcp","server_label":"b","require_approval":"never"}]}`))
 	if refused != nil {
 		t.Fatal(refused)

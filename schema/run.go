@@ -9,27 +9,31 @@ import (
 
 // Claim is the body of a claim record.
 type Claim struct {
-	Node    string `json:"node"`
-	Handed  bool   `json:"handed,omitzero"` // a planned hand-over, which counts as no attempt
-	Version string `json:"version,omitzero"`
+	Node string `json:"node"`
 }
 
-// Intent is the body of an intent record: a turn's model call has ended, and these tool calls are about to be made. It
-// is in the log before the first of them leaves the node.
-type Intent struct {
-	Turn  int    `json:"turn"`           // model calls that have ended in tool calls, this one included
-	Usage *Usage `json:"usage,omitzero"` // of the turn's model call
-	Calls []Call `json:"calls"`          // in the order of their items
-	Held  []Item `json:"held,omitzero"`  // the turn's items that still wait for the wire, in order, under their final ids
-	Hands bool   `json:"hands,omitzero"` // the turn also called tools of the client: behind these calls, the response ends
+// Turn is the body of a turn record: a model call has ended, and how. What the model's last item has not shown by then
+// is in it, and it is in the log before any of the calls leaves the node: no turn is made twice, and no call.
+type Turn struct {
+	Number     int    `json:"turn"`                // model calls that have ended, this one included
+	Usage      *Usage `json:"usage,omitzero"`      // of this model call
+	Tier       string `json:"tier,omitzero"`       // service tier that served it
+	Incomplete string `json:"incomplete,omitzero"` // why the answer is not whole
+	Hands      bool   `json:"hands,omitzero"`      // it calls tools of the client: behind Calls, the response ends
+	Calls      []Call `json:"calls,omitzero"`      // of tools that the run itself makes, in the order of their items
+	Held       []Item `json:"held,omitzero"`       // items not done on the wire, whole, in order, under their final ids
 }
 
-// Call is one tool call of an intent.
+// Answered reports whether the response ends behind the turn's own calls.
+func (t *Turn) Answered() bool { return len(t.Calls) == 0 || t.Hands }
+
+// Call is one tool call of a turn.
 type Call struct {
-	ID        string `json:"id"` // of its mcp_call item, whether or not that holds the wire already
-	Label     string `json:"server_label"`
-	Name      string `json:"name"`
-	Arguments string `json:"arguments"`
+	ID        string         `json:"id"` // of its mcp_call item, whether or not that holds the wire already
+	Label     string         `json:"server_label"`
+	Name      string         `json:"name"`
+	Arguments string         `json:"arguments"`
+	Refusal   jsontext.Value `json:"refusal,omitzero"` // the error with which it ends without being made
 }
 
 // Result is the body of a result record: what a call gave. It is written when the call's frames must still wait.
@@ -45,9 +49,9 @@ type Run struct {
 	State   State
 	Attempt int
 	Nonce   string
+	Idle    int    // attempts at the end of the log that got nowhere
 	Usage   *Usage // of the turns that have ended
-	Turns   int    // model calls that have ended in tool calls
-	Intent  Intent // the last one
+	Turn    *Turn  // the last one; nil before the first
 	Results map[string]Result
 	Chain   Digest
 }
@@ -95,11 +99,15 @@ func (r *Run) applyBody(rec *Record) (err error) {
 	case RecordRequest:
 		r.Command, err = ParseCommand(rec.Body)
 	case RecordClaim:
-		r.Attempt, r.Nonce = rec.Attempt, rec.Nonce
-	case RecordIntent:
-		var in Intent
-		if err = json.Unmarshal(rec.Body, &in); err == nil {
-			r.Turns, r.Intent, r.Usage = in.Turn, in, r.Usage.Add(in.Usage)
+		r.Attempt, r.Nonce, r.Idle = rec.Attempt, rec.Nonce, r.Idle+1
+		return nil
+	case RecordRelease:
+		r.Idle = max(0, r.Idle-1)
+		return nil
+	case RecordTurn:
+		var t Turn
+		if err = json.Unmarshal(rec.Body, &t); err == nil {
+			r.EndTurn(t)
 		}
 	case RecordResult:
 		var res Result
@@ -107,5 +115,11 @@ func (r *Run) applyBody(rec *Record) (err error) {
 			r.Results[res.ID] = res
 		}
 	}
+	r.Idle = 0
 	return err
+}
+
+// EndTurn takes a turn that has ended.
+func (r *Run) EndTurn(t Turn) {
+	r.Turn, r.Usage = &t, r.Usage.Add(t.Usage)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -117,15 +118,20 @@ func (r *CreateRequest) validateTools() *Error {
 	if len(r.Tools) > MaxTools {
 		return Refuse(CodeInvalidValue, "tools", "More than %d tools.", MaxTools)
 	}
-	labels := map[string]bool{}
+	labels, names := map[string]bool{}, map[string]bool{}
 	for i := range r.Tools {
 		t := &r.Tools[i]
 		param := fmt.Sprintf("tools[%d]", i)
+		named := t.Type == ToolFunction || t.Type == ToolCustom
 		switch {
 		case t.Type == "":
 			return Refuse(CodeMissing, param+".type", "Missing required parameter: '%s.type'.", param)
-		case (t.Type == ToolFunction || t.Type == ToolCustom) && !ValidToken(t.Name):
+		case named && !ValidToken(t.Name):
 			return Refuse(CodeInvalidValue, param+".name", "'%s.name' must match ^[A-Za-z0-9_-]{1,64}$.", param)
+		case named && names[t.Name]:
+			return Refuse(CodeInvalidValue, param+".name", "Two tools have the name '%s'.", t.Name)
+		case named:
+			names[t.Name] = true
 		case t.Type == ToolMCP && labels[t.ServerLabel]:
 			return Refuse(CodeInvalidValue, param+".server_label", "Two MCP servers have the label %.64q.", t.ServerLabel)
 		case t.Type == ToolMCP:
@@ -133,6 +139,16 @@ func (r *CreateRequest) validateTools() *Error {
 				return err
 			}
 			labels[t.ServerLabel] = true
+		}
+	}
+	return refuseShadows(names, labels)
+}
+
+// refuseShadows keeps the names under which the model is shown MCP tools, label__tool, free of the client's functions.
+func refuseShadows(names, labels map[string]bool) *Error {
+	for name := range names {
+		if label, _, ok := strings.Cut(name, "__"); ok && labels[label] {
+			return Refuse(CodeInvalidValue, "tools", "The function '%s' has the name of a tool of the MCP server '%s'.", name, label)
 		}
 	}
 	return nil
@@ -147,6 +163,11 @@ func (t *Tool) validateMCP(param string) *Error {
 		return Refuse(CodeUnsupported, param, "Connectors and tunnels are not supported: give a 'server_url'.")
 	case err != nil:
 		return Refuse(CodeInvalidValue, param+".allowed_tools", "'%s.allowed_tools' must be a list of names or an object.", param)
+	case t.ServerURL == "" && (t.Authorization != "" || len(t.Headers) > 0):
+		return Refuse(CodeUnsupported, param,
+			"'%s' names a server of this gateway, which has its own credentials: give a 'server_url' with yours.", param)
+	case hidesSecret(t.Rest):
+		return Refuse(CodeInvalidValue, param, "'%s' has a member that differs from 'authorization' or 'headers' in case only.", param)
 	case strings.Trim(string(t.RequireApproval), " ") != `"never"`:
 		return Refuse(CodeUnsupported, param+".require_approval",
 			"Approvals are not supported yet: set '%s.require_approval' to \"never\" to let its tools run.", param)
@@ -159,6 +180,39 @@ func (t *Tool) validateMCP(param string) *Error {
 	return nil
 }
 
+// hidesSecret reports whether an unknown member looks like a credential: it would be stored and shown.
+func hidesSecret(rest jsontext.Value) bool {
+	var members map[string]jsontext.Value
+	if len(rest) == 0 || json.Unmarshal(rest, &members) != nil {
+		return false
+	}
+	for name := range members {
+		if strings.EqualFold(name, "authorization") || strings.EqualFold(name, "headers") {
+			return true
+		}
+	}
+	return false
+}
+
+// choosesMCP reports whether tool_choice names an MCP server, alone or among the allowed tools.
+func (r *CreateRequest) choosesMCP() bool {
+	var choice struct {
+		Type  string `json:"type"`
+		Tools []struct {
+			Type string `json:"type"`
+		} `json:"tools"`
+	}
+	if r.ToolChoice.Kind() != '{' || json.Unmarshal(r.ToolChoice, &choice) != nil {
+		return false
+	}
+	for _, t := range choice.Tools {
+		if t.Type == ToolMCP {
+			return true
+		}
+	}
+	return choice.Type == ToolMCP
+}
+
 // validateUnsupported refuses what a later release will serve.
 func (r *CreateRequest) validateUnsupported() *Error {
 	switch {
@@ -166,6 +220,8 @@ func (r *CreateRequest) validateUnsupported() *Error {
 		return Refuse(CodeUnsupported, "background", "Background mode is not supported yet.")
 	case r.PreviousResponseID != nil:
 		return Refuse(CodeUnsupported, "previous_response_id", "'previous_response_id' is not supported yet: send the whole input.")
+	case r.choosesMCP():
+		return Refuse(CodeUnsupported, "tool_choice", "A 'tool_choice' of an MCP server is not supported yet: limit its 'allowed_tools'.")
 	case len(r.Conversation) > 0 && r.Conversation.Kind() != 'n':
 		return Refuse(CodeUnsupported, "conversation", "Conversations are not supported yet: send the whole input.")
 	}

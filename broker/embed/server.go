@@ -15,6 +15,9 @@ import (
 // startTimeout bounds how long a start may take: a store of some tens of gigabytes after a kill.
 const startTimeout = 5 * time.Minute
 
+// ErrInUse: another process has the data directory open.
+var ErrInUse = errors.New("the data directory is in use by another process")
+
 // Config says how a server is run.
 type Config struct {
 	// Dir holds everything that the server keeps. It must not be shared with another process.
@@ -32,7 +35,10 @@ type Config struct {
 }
 
 // Server is a running NATS server. Its methods may be called from any goroutine.
-type Server struct{ nats *server.Server }
+type Server struct {
+	nats   *server.Server
+	unlock func() error
+}
 
 // Start runs a server and returns once it takes connections and JetStream has read its stores.
 func Start(cfg Config) (*Server, error) {
@@ -40,13 +46,26 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lock(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := run(cfg, opts)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	s.unlock = unlock
+	return s, nil
+}
+
+func run(cfg Config, opts *server.Options) (*Server, error) {
 	nats, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("make embedded NATS server: %w", err)
 	}
 	nats.SetLoggerV2(logger{cfg.Logger}, false, false, false)
 	nats.Start()
-	s := &Server{nats}
+	s := &Server{nats: nats}
 	if !nats.ReadyForConnections(startTimeout) || !nats.JetStreamEnabled() {
 		nats.Shutdown()
 		nats.WaitForShutdown()
@@ -133,6 +152,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	}()
 	select {
 	case <-gone:
+		if err := s.unlock(); err != nil {
+			return fmt.Errorf("give back the data directory: %w", err)
+		}
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("stop embedded NATS server: %w", ctx.Err())

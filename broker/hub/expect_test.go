@@ -60,3 +60,23 @@ func TestExpect_ForgetsWhatNeverBegan(t *testing.T) {
 		}
 	})
 }
+
+// Where the first record was missed and others follow, the log is read once for what is missing, not for each of them.
+func TestExpect_ReadsOnceForAMissedFirstRecord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		h := open(t, l, Config{})
+		l.store(1, 10, false) // before the subscription is there
+		defer h.Expect(ref)()
+		synctest.Wait()
+		for range 200 {
+			l.store(1, 10, false)
+			_ = sleep(t.Context(), 50*time.Millisecond, nil)
+		}
+		mustFollow(t, h, -1).Close()
+		if l.calls.read > 2 {
+			t.Errorf("%d reads for %d records", l.calls.read, len(l.records))
+		}
+	})
+}

@@ -108,6 +108,7 @@ func (h *hub) read(rec Record) error {
 	if err := h.take(rec); err != nil {
 		return err
 	}
+	h.opened = true
 	h.signal()
 	return nil
 }
