@@ -65,7 +65,8 @@ func decode(h nats.Header, data []byte) (entry, error) {
 		return entry{}, fmt.Errorf("%w: format %d, this build reads %d", errUnreadable, version, schema.FormatVersion)
 	}
 	e := entry{Record: schema.Record{
-		Version: int(version), Time: f.number(headerTime), Kind: schema.Kind(h.Get(headerKind)), First: f.number(headerFirst), Last: f.number(headerLast),
+		Version: int(version), Time: f.number(headerTime),
+		Kind: schema.Kind(h.Get(headerKind)), First: f.number(headerFirst), Last: f.number(headerLast),
 		Attempt: int(f.number(headerAttempt)), Nonce: h.Get(headerNonce), Taken: f.taken(), Chain: f.chain(),
 	}}
 	body := f.number(headerBody)

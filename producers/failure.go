@@ -43,7 +43,9 @@ func tooManyTurns(limit int) *schema.ResponseError {
 }
 
 func expired() *schema.ResponseError {
-	return &schema.ResponseError{Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows."}
+	return &schema.ResponseError{
+		Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows.",
+	}
 }
 
 // listFailure is the API's own text for an MCP server whose tools cannot be listed.

@@ -257,9 +257,25 @@ func (t *turn) held() []schema.Item {
 			}
 		}
 		item.ID = t.itemID(n)
+		if open := t.run.seq.State().Open(); open != nil && open.ID == item.ID && !it.ours {
+			item = unsaid(item, open)
+		}
 		held = append(held, item)
 	}
 	return held
+}
+
+// unsaid leaves out of an item what its deltas have said already, if that is all of it: the log need not hold a long
+// answer once more.
+func unsaid(item schema.Item, open *schema.Item) schema.Item {
+	plain := item.Type == schema.KindMessage && item.Text() == open.Text()
+	for _, p := range item.Content {
+		plain = plain && p.Type == schema.PartOutputText && len(p.Annotations) == 0
+	}
+	if plain {
+		item.Content = nil
+	}
+	return item
 }
 
 // itemID returns the id that the turn's n-th item has, or will have, on the wire: items go out in the order in which

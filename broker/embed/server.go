@@ -15,7 +15,7 @@ import (
 // startTimeout bounds how long a start may take: a store of some tens of gigabytes after a kill.
 const startTimeout = 5 * time.Minute
 
-// ErrInUse: another process has the data directory open.
+// ErrInUse says that another process has the data directory open.
 var ErrInUse = errors.New("the data directory is in use by another process")
 
 // Config says how a server is run.

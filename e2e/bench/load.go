@@ -17,8 +17,10 @@ func (b *bench) load(ctx context.Context, base string, n int, rate int) (spread,
 	var mu sync.Mutex
 	var all spread
 	g, ctx := errgroup.WithContext(ctx)
-	for range n {
+	for i := range n {
 		g.Go(func() error {
+			// Streams that begin together would send each token at the same moment, which nobody's do.
+			time.Sleep(time.Second / time.Duration(rate) * time.Duration(i) / time.Duration(n))
 			resp, err := create(ctx, b.client, base, order{rate: rate, count: int(b.live.Seconds() * float64(rate)), size: 16})
 			if err != nil {
 				return err
