@@ -135,6 +135,9 @@ func (s *scene) prose() string {
 		if len(out) > quoteLimit {
 			out = strings.ToValidUTF8(out[:quoteLimit], "") + "…"
 		}
+		if !strings.HasSuffix(out, ".") && !strings.HasSuffix(out, "…") {
+			out += "."
+		}
 		b.WriteString("The tool says: " + out + " ")
 	}
 	from := fnv.New32a()
@@ -152,10 +155,17 @@ func (s *scene) prose() string {
 	return strings.TrimSpace(b.String())
 }
 
+// fillers are long words that nobody asks about.
+var fillers = []string{
+	"about", "could", "does", "from", "have", "know", "please", "tell", "that", "this", "what", "when", "where", "which", "with", "would", "your",
+}
+
 // topics are the longest words of the user's, three at most, in the order in which they were said.
 func (s *scene) topics() []string {
 	words := strings.FieldsFunc(s.user, func(r rune) bool { return !unicode.IsLetter(r) })
-	words = slices.DeleteFunc(words, func(w string) bool { return len(w) < 4 || len(w) > 40 })
+	words = slices.DeleteFunc(words, func(w string) bool {
+		return len(w) < 4 || len(w) > 40 || slices.Contains(fillers, strings.ToLower(w))
+	})
 	if len(words) <= 3 {
 		return words
 	}

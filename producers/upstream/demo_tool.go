@@ -50,6 +50,11 @@ func (s *scene) rank(tools []schema.Tool, chosen string) {
 				n++
 			}
 		}
+		for _, w := range wordsOf(string(t.Parameters)) { // the user may name one of its choices
+			if len(w) > 3 && slices.Contains(spoken, w) {
+				n++
+			}
+		}
 		if t.Name == chosen {
 			n += 2000
 		}
@@ -115,7 +120,7 @@ func (n *node) sample(text string, depth int) jsontext.Value {
 	case n == nil || depth == 0:
 		return jsontext.Value("null")
 	case len(n.Enum) > 0:
-		return n.Enum[0]
+		return n.choose(text)
 	case len(n.Const) > 0:
 		return n.Const
 	case len(n.Default) > 0:
@@ -136,6 +141,18 @@ func (n *node) sample(text string, depth int) jsontext.Value {
 		return jsontext.Value("true")
 	}
 	return jsontext.Value("null")
+}
+
+// choose takes the choice that the user has named, else the first.
+func (n *node) choose(text string) jsontext.Value {
+	spoken := wordsOf(text)
+	for _, choice := range n.Enum {
+		words := wordsOf(string(choice))
+		if len(words) == 1 && slices.Contains(spoken, words[0]) {
+			return choice
+		}
+	}
+	return n.Enum[0]
 }
 
 // kind returns the type, the first of several.
