@@ -41,8 +41,10 @@ e2e: ## Run the built binary against real clients, models, MCP servers and a bro
 check: test lint e2e ## Everything that CI runs
 
 .PHONY: bench
-bench: ## Run the benchmarks: BENCH=name runs some
+bench: build ## Run the benchmarks of the packages (BENCH=name runs some), then the built binary's under both fsync policies
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	go run ./e2e/bench -binary ./midstream -sync 1s
+	go run ./e2e/bench -binary ./midstream -sync always
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME
@@ -60,4 +62,5 @@ nightly: ## What is too slow for CI: a real model, longer fuzzing
 
 .PHONY: generate
 generate: ## Write anew what is made from the code
-	go test . -run 'TestExample|TestReadme' -update
+	go test . -run 'TestExample|TestReadme|TestUsage' -update
+	go test ./schema -run TestCanonicalOrder -update

@@ -157,7 +157,8 @@ func (s *scene) prose() string {
 
 // fillers are long words that nobody asks about.
 var fillers = []string{
-	"about", "could", "does", "from", "have", "know", "please", "tell", "that", "this", "what", "when", "where", "which", "with", "would", "your",
+	"about", "could", "does", "from", "have", "know", "please", "tell", "that", "this", "what", "when", "where", "which",
+	"with", "would", "your",
 }
 
 // topics are the longest words of the user's, three at most, in the order in which they were said.
