@@ -116,6 +116,7 @@ func (r *run) closeList(ctx context.Context, l *listing) error {
 		if context.Cause(ctx) != nil {
 			return context.Cause(ctx)
 		}
+		r.node.Logger.Warn("tools not listed", "run", r.ref.Response(), "server", l.entry.ServerLabel, "error", l.err)
 		cause := listFailure(l.entry.ServerLabel, l.err)
 		if r.cause == nil {
 			r.cause = cause

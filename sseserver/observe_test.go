@@ -87,6 +87,11 @@ func TestObserve_Trace(t *testing.T) {
 func TestObserve_Probes(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
+	for _, path := range []string{"/healthz", "/readyz"} { // load balancers ask with HEAD
+		if resp := s.do(t, s.request(t, "HEAD", path, "")); resp.StatusCode != 200 || len(read(t, resp)) > 0 {
+			t.Errorf("HEAD %s: %s", path, resp.Status)
+		}
+	}
 	if body := string(read(t, s.get(t, "/readyz"))); body != `{"status":"ready"}` {
 		t.Errorf("readyz: %s", body)
 	}

@@ -46,8 +46,9 @@ func (s *Server) route() {
 	s.echo.GET("/v1/responses/:id", s.retrieve)
 	s.echo.GET("/v1/models", s.models)
 	s.echo.GET("/v1/models/*", s.model)
-	s.echo.GET("/healthz", s.healthz)
-	s.echo.GET("/readyz", s.readyz)
+	for path, check := range map[string]echo.HandlerFunc{"/healthz": s.healthz, "/readyz": s.readyz} {
+		s.echo.Match([]string{http.MethodGet, http.MethodHead}, path, check) // many load balancers ask with HEAD
+	}
 	s.echo.GET("/metrics", s.scrape())
 	for path, h := range s.cfg.Mount {
 		s.mount(path, h)
