@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"os"
 	"slices"
 
@@ -125,26 +124,11 @@ func (d door) admitServer(param string, t *schema.Tool) error {
 			"No MCP server is configured under the label '%s': give a 'server_url'.", t.ServerLabel)
 	case t.ServerURL == "":
 		return nil
-	case !d.trusts(t.ServerURL) && mcp.CheckURL(t.ServerURL, d.private) != nil:
+	case !mcp.Trusts(d.servers, t.ServerURL) && mcp.CheckURL(t.ServerURL, d.private) != nil:
 		return schema.Refuse(schema.CodeURLNotAllowed, param+".server_url",
 			"This gateway does not connect to '%s.server_url'.", param)
 	}
 	return nil
-}
-
-// trusts reports whether a URL has the exact origin of one of the operator's servers.
-func (d door) trusts(raw string) bool {
-	u, err := url.Parse(raw)
-	if err != nil || u.User != nil {
-		return false
-	}
-	for _, s := range d.servers {
-		own, err := url.Parse(s.URL)
-		if err == nil && s.URL != "" && own.Scheme == u.Scheme && own.Host == u.Host {
-			return true
-		}
-	}
-	return false
 }
 
 // models lists what GET /v1/models shows.

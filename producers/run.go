@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -192,20 +191,6 @@ func (r *run) server(t schema.Tool) (mcp.Server, error) {
 	secret := r.secrets[t.ServerLabel]
 	return mcp.Server{
 		Label: t.ServerLabel, URL: t.ServerURL, Authorization: secret.Authorization, Headers: secret.Headers,
-		Trusted: r.node.trusts(t.ServerURL),
+		Trusted: mcp.Trusts(r.node.Servers, t.ServerURL),
 	}, nil
-}
-
-// trusts reports whether a URL has the exact origin of one of the operator's servers.
-func (n *Node) trusts(raw string) bool {
-	u, err := url.Parse(raw)
-	if err != nil || u.User != nil {
-		return false
-	}
-	for _, s := range n.Servers {
-		if own, err := url.Parse(s.URL); err == nil && s.URL != "" && own.Scheme == u.Scheme && own.Host == u.Host {
-			return true
-		}
-	}
-	return false
 }

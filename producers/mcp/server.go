@@ -53,6 +53,20 @@ func (s Server) validate(allow []netip.Prefix) error {
 	}
 }
 
+// Trusts reports whether a URL has the exact origin of one of the operator's servers.
+func Trusts(servers map[string]Server, raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.User != nil {
+		return false
+	}
+	for _, s := range servers {
+		if own, err := url.Parse(s.URL); err == nil && s.URL != "" && own.Scheme == u.Scheme && own.Host == u.Host {
+			return true
+		}
+	}
+	return false
+}
+
 // key is what sessions and tool lists are shared by, and no further.
 type key struct {
 	tenant, target string
