@@ -2,9 +2,11 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -37,10 +39,14 @@ func syncOf(ctx context.Context, cfg Config, server *embed.Server) (string, erro
 // weakestSync asks every server: an acknowledgement is worth what the weakest of them makes of it.
 func weakestSync(ctx context.Context, monitors []string) (string, error) {
 	var weakest time.Duration
-	for _, url := range monitors {
-		every, err := monitorSync(ctx, url)
+	for _, monitor := range monitors {
+		at, err := url.Parse(monitor)
 		if err != nil {
-			return "", fmt.Errorf("read settings of NATS at %s: %w", url, err)
+			return "", errors.New("read settings of NATS: a monitor address is not a URL") // the error would quote its password
+		}
+		every, err := monitorSync(ctx, monitor)
+		if err != nil {
+			return "", fmt.Errorf("read settings of NATS at %s: %w", at.Redacted(), err)
 		}
 		weakest = max(weakest, every)
 	}
