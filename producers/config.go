@@ -25,6 +25,8 @@ const (
 
 	// maxParallelCalls bounds the tool calls of one run that are under way at once.
 	maxParallelCalls = 16
+	// maxRecalls bounds the earlier responses that one run reads at once.
+	maxRecalls = 8
 	// sealPatience bounds how long a finished run tries to be sealed before it is left to another attempt.
 	sealPatience = 30 * time.Second
 )
@@ -41,6 +43,13 @@ type Queue interface {
 	Writer(h *broker.History, attempt int, nonce string) *broker.Writer
 }
 
+// Library finds earlier responses, which a run goes on from. [broker.Broker] is one.
+type Library interface {
+	// Exchange returns what a response was asked and what it said. broker.ErrNotFound and broker.ErrGone say that it is not
+	// there, or no longer.
+	Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange, error)
+}
+
 // Models finds the upstream that serves a model. [upstream.Router] is one.
 type Models interface {
 	Route(model string) (upstream.Upstream, error)
@@ -52,12 +61,14 @@ type Tools interface {
 	CallTool(ctx context.Context, tenant string, s mcp.Server, name string, args jsontext.Value) (mcp.Result, error)
 }
 
-// Config is what a Node needs. Queue, Models and Tools must be set; zero values of the rest are the defaults.
+// Config is what a Node needs. Queue, Library, Models and Tools must be set; zero values of the rest are the defaults.
 type Config struct {
 	Name   string // of this node, in claim records
 	Queue  Queue
 	Models Models
 	Tools  Tools
+	// Library has the responses that others go on from.
+	Library Library
 	// Servers are the operator's MCP servers by label: a request may name them by label alone.
 	Servers map[string]mcp.Server
 	// Idempotent reports whether the operator allows a tool to be called again when the outcome of a call is unknown;

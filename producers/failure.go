@@ -42,6 +42,13 @@ func tooManyTurns(limit int) *schema.ResponseError {
 	}
 }
 
+func forgotten() *schema.ResponseError {
+	return &schema.ResponseError{
+		Code: schema.CodePreviousNotFound, Type: schema.TypeInvalidRequest, Param: "previous_response_id",
+		Message: "A response that this one goes on from is no longer there.",
+	}
+}
+
 func expired() *schema.ResponseError {
 	return &schema.ResponseError{
 		Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows.",

@@ -20,8 +20,8 @@ type Node struct {
 
 // New checks the configuration and returns a Node that does nothing yet.
 func New(cfg Config) (*Node, error) {
-	if cfg.Queue == nil || cfg.Models == nil || cfg.Tools == nil {
-		return nil, errors.New("producers: Queue, Models and Tools must be set")
+	if cfg.Queue == nil || cfg.Library == nil || cfg.Models == nil || cfg.Tools == nil {
+		return nil, errors.New("producers: Queue, Library, Models and Tools must be set")
 	}
 	cfg = cfg.withDefaults()
 	m, err := newMetrics(cfg.Metrics)

@@ -28,6 +28,7 @@ type run struct {
 	log      *broker.Writer
 	deadline time.Time
 
+	past       []schema.Item         // what this response goes on from: earlier input and output
 	pending    []*call               // of the last turn, in order
 	cause      *schema.ResponseError // why the response fails
 	full       bool                  // the output can hold no more
@@ -72,6 +73,9 @@ func (r *run) drive(ctx context.Context) error {
 	}
 	if !r.node.Now().Before(r.deadline) {
 		return r.fail(ctx, expired())
+	}
+	if err := r.recall(ctx); err != nil {
+		return err
 	}
 	if err := r.takeOver(ctx); err != nil {
 		return err

@@ -66,7 +66,7 @@ func (r *run) callModel(ctx context.Context) error {
 // turnRequest builds the model call from what the log holds.
 func (r *run) turnRequest() (*upstream.Request, offers, error) {
 	said := r.seq.State().Items()
-	input, err := modelInput(r.req.Input, said)
+	input, err := modelInput(r.past, r.req.Input, said)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,8 +16,9 @@ type Command struct {
 	Response  string         `json:"response"`
 	CreatedAt int64          `json:"created_at"` // milliseconds since 1970
 	Key       string         `json:"key,omitzero"`
-	Trace     string         `json:"trace,omitzero"` // W3C traceparent
-	Digest    string         `json:"digest"`         // SHA-256 of the body as it came, hex
+	Trace     string         `json:"trace,omitzero"`  // W3C traceparent
+	Digest    string         `json:"digest"`          // SHA-256 of the body as it came, hex
+	Thread    []string       `json:"thread,omitzero"` // ids of the responses that this one goes on from, oldest first
 	Request   jsontext.Value `json:"request"`
 }
 

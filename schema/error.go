@@ -41,6 +41,8 @@ const (
 	CodeModelNotFound = "model_not_found"
 	// CodeNotFound: unknown, foreign or malformed response id; all three look the same.
 	CodeNotFound = "not_found"
+	// CodePreviousNotFound: previous_response_id, or a response that it goes on from, is not there. Send the whole input.
+	CodePreviousNotFound = "previous_response_not_found"
 	// CodeInvalidCursor: Last-Event-ID or starting_after is not a number of this response.
 	CodeInvalidCursor = "invalid_cursor"
 	// CodeExpired: the events before the cursor are gone. Start from the beginning, or give up.

@@ -62,8 +62,35 @@ func ItemID(response, kind string, n int) string {
 	if !ok {
 		prefix = "item"
 	}
-	return fmt.Sprintf("%s_%s%04x", prefix, responseKey(response), n)
+	return fmt.Sprintf("%s_%s%0*x", prefix, responseKey(response), itemDigits, n)
 }
+
+// InputID names the n-th item of a response's input, where the caller gave it no id of its own.
+func InputID(response, kind string, n int) string {
+	return ItemID(response+inputMark, kind, n)
+}
+
+// inputMark tells the ids of input items apart from those of output items. No response id ends in it that a gateway mints
+// or a producer may choose.
+const inputMark = "-"
+
+// ResponseOf returns the response that an item id was minted for. Whether there is such a response, and such an item in it,
+// is not said: an id may come from anywhere.
+func ResponseOf(item string) (response string, ok bool) {
+	_, rest, _ := strings.Cut(item, "_")
+	if len(rest) <= itemDigits {
+		return "", false
+	}
+	key, n := rest[:len(rest)-itemDigits], rest[len(rest)-itemDigits:]
+	if strings.Trim(n, "0123456789abcdef") != "" {
+		return "", false
+	}
+	response = "resp_" + strings.TrimSuffix(key, inputMark)
+	return response, ValidToken(response)
+}
+
+// itemDigits is how many hexadecimal digits the number of an item has in its id.
+const itemDigits = 4
 
 func responseKey(response string) string {
 	key := strings.TrimPrefix(response, "resp_")

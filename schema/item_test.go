@@ -107,3 +107,23 @@ func TestUsage_Add(t *testing.T) {
 		t.Error("a turn without usage changed the sum")
 	}
 }
+
+// An item's id leads back to its response, whether the item was said or asked; whatever else is given leads nowhere.
+func TestResponseOf(t *testing.T) {
+	t.Parallel()
+	for _, response := range []string{"resp_019350000000700080000000000000a1", "resp_Abcdefghij0123456"} {
+		for _, id := range []string{ItemID(response, KindMessage, 7), InputID(response, KindFunctionOutput, 0xffff)} {
+			if got, ok := ResponseOf(id); !ok || got != response {
+				t.Errorf("%s leads to %q, want %s", id, got, response)
+			}
+		}
+	}
+	if a, b := ItemID("resp_a", KindMessage, 1), InputID("resp_a", KindMessage, 1); a == b {
+		t.Errorf("asked and said have one id: %s", a)
+	}
+	for _, id := range []string{"", "msg", "msg_", "msg_0001", "msg_abcdefgz", "msg_a.b0001", "_>0001", strings.Repeat("x", 300)} {
+		if got, ok := ResponseOf(id); ok {
+			t.Errorf("%q leads to %s", id, got)
+		}
+	}
+}

@@ -27,6 +27,8 @@ const (
 	MaxPayload = 8 << 20
 	// MaxOutput bounds the output of one response so that its terminal event fits into MaxPayload.
 	MaxOutput = MaxPayload - (1 << 20)
+	// MaxThread is the most earlier responses that one can go on from: each is read again for every new one.
+	MaxThread = 1000
 	// MaxToken is the longest token of a subject: a tenant or a response id.
 	MaxToken = 64
 )

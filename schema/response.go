@@ -41,6 +41,9 @@ type Response struct {
 	Rest               jsontext.Value     `json:",embed"`
 }
 
+// Ended reports whether the response is over, in whatever way.
+func (r *Response) Ended() bool { return r.Status != StatusQueued && r.Status != StatusInProgress }
+
 // ResponseError says why a response failed. Code is the API's word for it; Type follows the newest SDK types.
 type ResponseError struct {
 	Code    string `json:"code"`
