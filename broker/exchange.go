@@ -2,7 +2,11 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/midstream-dev/midstream/schema"
 )
@@ -22,4 +26,75 @@ func (b *Broker) Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange
 		return nil, fmt.Errorf("read exchange %s: not stored: %w", ref, ErrNotFound)
 	}
 	return x, nil
+}
+
+// maxRecalls bounds the responses that one call of Past reads at once.
+const maxRecalls = 8
+
+// Past returns what was asked and said in a thread of a tenant's responses, in its order. Its errors are those of
+// [Broker.Exchange], of any response of the thread: what lacks one is another past.
+func (b *Broker) Past(ctx context.Context, tenant string, thread []string) ([]schema.Item, error) {
+	said := make([][]schema.Item, len(thread))
+	reads, ctx := errgroup.WithContext(ctx)
+	reads.SetLimit(maxRecalls)
+	for i, id := range thread {
+		reads.Go(func() error {
+			ref, err := schema.NewRef(tenant, id)
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrNotFound, err)
+			}
+			x, err := b.Exchange(ctx, ref)
+			if err != nil {
+				return err
+			}
+			said[i] = x.Items()
+			return nil
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.Concat(said...), nil
+}
+
+// Command returns what a response was made from: its log's request record, which the stream leader has, or its archive's.
+// Its errors are ErrNotFound, ErrGone (also where it was sealed without content), a *CorruptError, or ctx's.
+func (b *Broker) Command(ctx context.Context, ref schema.Ref) (*schema.Command, error) {
+	body, err := b.requestBody(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("read request of %s: %w", ref, err)
+	}
+	return schema.ParseCommand(body)
+}
+
+func (b *Broker) requestBody(ctx context.Context, ref schema.Ref) ([]byte, error) {
+	p, err := locate(ref, b.partitions)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.refuseGone(ctx, p); err != nil {
+		return nil, err
+	}
+	first, err := insist(ctx, func(ctx context.Context) (*stored, error) { return b.first(ctx, p.logStream(), p.log()) })
+	if err != nil {
+		return nil, err
+	}
+	if first == nil {
+		h, err := b.unseal(ctx, p)
+		if errors.Is(err, errDigestOnly) {
+			err = ErrGone
+		}
+		if err != nil {
+			return nil, err
+		}
+		return h.Records[0].Body, nil
+	}
+	e, err := decode(first.header, first.data)
+	if err == nil && e.Kind != schema.RecordRequest {
+		err = fmt.Errorf("%w: the first is of kind %s", errUnreadable, e.Kind)
+	}
+	if err != nil {
+		return nil, &CorruptError{ref, 0, err}
+	}
+	return e.Body, nil
 }

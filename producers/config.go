@@ -25,8 +25,6 @@ const (
 
 	// maxParallelCalls bounds the tool calls of one run that are under way at once.
 	maxParallelCalls = 16
-	// maxRecalls bounds the earlier responses that one run reads at once.
-	maxRecalls = 8
 	// sealPatience bounds how long a finished run tries to be sealed before it is left to another attempt.
 	sealPatience = 30 * time.Second
 )
@@ -45,9 +43,9 @@ type Queue interface {
 
 // Library finds earlier responses, which a run goes on from. [broker.Broker] is one.
 type Library interface {
-	// Exchange returns what a response was asked and what it said. broker.ErrNotFound and broker.ErrGone say that it is not
-	// there, or no longer.
-	Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange, error)
+	// Past returns what was asked and said in a thread of responses, in its order. broker.ErrNotFound and broker.ErrGone say
+	// that one of them is not there, or no longer.
+	Past(ctx context.Context, tenant string, thread []string) ([]schema.Item, error)
 }
 
 // Models finds the upstream that serves a model. [upstream.Router] is one.

@@ -52,8 +52,9 @@ func (c *Command) Ref() Ref { return Ref{c.Tenant, c.Response} }
 // Created is the time of acceptance.
 func (c *Command) Created() time.Time { return time.UnixMilli(c.CreatedAt) }
 
-// RequestRecord returns the record that opens the log, with its frame of response.created. It is the same whoever
-// makes it, the gateway or a worker: both derive it from the command alone.
+// RequestRecord returns the record that opens the log, with its frame of response.created, and of response.queued where
+// nobody waits for the response. It is the same whoever makes it, the gateway or a worker: both derive it from the command
+// alone.
 func (c *Command) RequestRecord() (Record, error) {
 	body, err := c.Encode()
 	if err != nil {
@@ -67,12 +68,17 @@ func (c *Command) RequestRecord() (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	first := Event{Type: Created, Response: resp}
-	frames, err := AppendFrame(nil, &first)
-	if err != nil {
-		return Record{}, err
+	rec := Record{Kind: RecordRequest, Time: c.CreatedAt, Body: body}
+	events := []Event{{Type: Created, Response: resp}}
+	if req.Backgrounds() {
+		events = append(events, Event{Type: Queued, SequenceNumber: 1, Response: resp})
+		rec.Last = 1
 	}
-	rec := Record{Kind: RecordRequest, Time: c.CreatedAt, Body: body, Frames: frames}
+	for i := range events {
+		if rec.Frames, err = AppendFrame(rec.Frames, &events[i]); err != nil {
+			return Record{}, err
+		}
+	}
 	rec.Seal(Genesis(c.Ref()))
 	return rec, nil
 }

@@ -21,9 +21,13 @@ func (r *CreateRequest) response(c *Command) (*Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("show text: %w", err)
 	}
+	status := StatusInProgress
+	if r.Backgrounds() {
+		status = StatusQueued
+	}
 	return &Response{
-		ID: c.Response, Object: "response", CreatedAt: c.CreatedAt / 1000, Status: StatusInProgress,
-		Background:         deref(r.Background, false),
+		ID: c.Response, Object: "response", CreatedAt: c.CreatedAt / 1000, Status: status,
+		Background:         r.Backgrounds(),
 		Instructions:       r.Instructions,
 		MaxOutputTokens:    r.MaxOutputTokens,
 		MaxToolCalls:       r.MaxToolCalls,

@@ -175,5 +175,8 @@ func (r *CreateRequest) MCP() []Tool {
 // Streams reports whether the caller asked for server-sent events.
 func (r *CreateRequest) Streams() bool { return r.Stream != nil && *r.Stream }
 
+// Backgrounds reports whether the caller does not wait for the response.
+func (r *CreateRequest) Backgrounds() bool { return r.Background != nil && *r.Background }
+
 // Stores reports whether the response is to be kept; the API's default is yes.
 func (r *CreateRequest) Stores() bool { return r.Store == nil || *r.Store }

@@ -34,11 +34,11 @@ func (r *CreateRequest) validateModel() *Error {
 // The input items that this server can put before a model.
 var inputKinds = []string{
 	KindMessage, KindReasoning, KindFunctionCall, KindFunctionOutput, KindCustomCall, KindCustomOutput,
-	KindListTools, KindMCPCall, KindApprovalRequest,
+	KindListTools, KindMCPCall, KindApprovalRequest, KindItemReference,
 }
 
 func (r *CreateRequest) validateInput() *Error {
-	if len(r.Input) == 0 {
+	if len(r.Input) == 0 && r.PreviousResponseID == nil {
 		return Refuse(CodeMissing, "input", "Missing required parameter: 'input'.")
 	}
 	ids := map[string]bool{}
@@ -46,7 +46,9 @@ func (r *CreateRequest) validateInput() *Error {
 		it := &r.Input[i]
 		param := fmt.Sprintf("input[%d]", i)
 		switch {
-		case it.Type == KindItemReference, it.Type == KindApproval:
+		case it.Type == KindItemReference && it.ID == "":
+			return Refuse(CodeMissing, param+".id", "Missing required parameter: '%s.id'.", param)
+		case it.Type == KindApproval:
 			return Refuse(CodeUnsupported, param, "Input items of type '%s' are not supported yet.", it.Type)
 		case !slices.Contains(inputKinds, it.Type):
 			return Refuse(CodeInvalidValue, param, "Invalid input item type %.64q.", it.Type)
@@ -216,10 +218,6 @@ func (r *CreateRequest) choosesMCP() bool {
 // validateUnsupported refuses what a later release will serve.
 func (r *CreateRequest) validateUnsupported() *Error {
 	switch {
-	case r.Background != nil && *r.Background:
-		return Refuse(CodeUnsupported, "background", "Background mode is not supported yet.")
-	case r.PreviousResponseID != nil:
-		return Refuse(CodeUnsupported, "previous_response_id", "'previous_response_id' is not supported yet: send the whole input.")
 	case r.choosesMCP():
 		return Refuse(CodeUnsupported, "tool_choice", "A 'tool_choice' of an MCP server is not supported yet: limit its 'allowed_tools'.")
 	case len(r.Conversation) > 0 && r.Conversation.Kind() != 'n':

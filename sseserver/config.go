@@ -28,6 +28,17 @@ type Broker interface {
 	Ready(ctx context.Context) error
 }
 
+// Library finds what earlier responses were asked and said. Its methods are safe for concurrent use, and return
+// broker.ErrNotFound for a response that is not there, broker.ErrGone for one that was erased.
+type Library interface {
+	// Exchange returns both. One that was not to be stored is not there once it has ended.
+	Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange, error)
+	// Past returns what was asked and said in a thread of responses, in its order.
+	Past(ctx context.Context, tenant string, thread []string) ([]schema.Item, error)
+	// Command returns what a response was made from.
+	Command(ctx context.Context, ref schema.Ref) (*schema.Command, error)
+}
+
 // Follower is one reader's place in one response. It is used by one goroutine.
 type Follower interface {
 	// Next returns the whole frames behind the reader's place, as many as there are, and waits for some if there are
@@ -73,11 +84,12 @@ type Model struct {
 	OwnedBy string
 }
 
-// Config is what a Server is made from. Broker and Follow are required, every zero value else has the default that its
+// Config is what a Server is made from. Broker, Library and Follow are required, every zero value else has the default that its
 // comment names.
 type Config struct {
-	Broker Broker
-	Follow FollowFunc
+	Broker  Broker
+	Library Library
+	Follow  FollowFunc
 	// Expect is told of a response just before it begins, so that following it finds it at once; release is called when
 	// the request is over. Nil does without.
 	Expect func(schema.Ref) (release func())

@@ -9,19 +9,32 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/schema"
 )
 
+// order is a create request on its way to the queue.
+type order struct {
+	tenant string
+	key    string // the caller's Idempotency-Key; "" for none
+	digest string // of the body as it came
+	trace  string
+	at     time.Time
+	req    *schema.CreateRequest
+}
+
+// placed is an order that has become a response.
+type placed struct {
+	ref   schema.Ref
+	begun *schema.Response // as it was when it began; nil if an earlier request with the same key has made it
+}
+
 // create accepts a request and serves its response. The run belongs to the log from then on: it goes on, whatever
 // becomes of this connection.
 func (s *Server) create(c echo.Context) error {
-	began := time.Now()
-	req, digest, err := s.readCreate(c)
+	o, err := s.readOrder(c)
 	if err != nil {
 		return err
 	}
@@ -30,114 +43,145 @@ func (s *Server) create(c echo.Context) error {
 		return err
 	}
 	defer leave()
-	cmd, secrets, err := s.command(c, req, digest, began)
+	p, err := s.place(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer s.cfg.Expect(cmd.Ref())()
-	if err := s.commit(ctx, cmd, secrets); err != nil {
-		return err
+	switch {
+	case o.req.Streams():
+		return s.streamPlaced(ctx, c, o, p)
+	case !o.req.Backgrounds():
+		return s.await(ctx, c, p.ref)
+	case p.begun != nil:
+		return s.answer(c, http.StatusOK, p.begun)
 	}
-	if !req.Streams() {
-		return s.await(ctx, c, cmd.Ref())
-	}
-	f, err := s.cfg.Follow(ctx, cmd.Ref(), start.after)
+	state, err := s.cfg.Broker.Fold(ctx, p.ref)
 	if err != nil {
-		return left(ctx, cmd.Ref(), err)
+		return left(ctx, p.ref, err)
 	}
-	s.stream(ctx, c, f, began, kindCreate)
+	return s.answer(c, http.StatusOK, state.Response())
+}
+
+// streamPlaced streams a response that was made just now, or before under the same key: then a client that was cut off may
+// say where.
+func (s *Server) streamPlaced(ctx context.Context, c echo.Context, o *order, p *placed) error {
+	at := start
+	if p.begun == nil {
+		var err error
+		if at, err = readCursor(c.Request().Header, nil); err != nil {
+			return startedError{err}
+		}
+	}
+	f, err := s.cfg.Follow(ctx, p.ref, at.after)
+	if err != nil && at.given() && ctx.Err() == nil {
+		return startedError{lookupError(err, p.ref, at)}
+	}
+	if err != nil {
+		return left(ctx, p.ref, err)
+	}
+	if at.given() && f.Ended() {
+		f.Close()
+		return s.finished(c, at)
+	}
+	s.stream(ctx, c, f, o.at, kindCreate)
 	return nil
 }
 
-// readCreate returns the request, and the digest of the body that it came in.
-func (s *Server) readCreate(c echo.Context) (*schema.CreateRequest, string, error) {
+// readOrder reads and checks a request.
+func (s *Server) readOrder(c echo.Context) (*order, error) {
+	at := time.Now()
+	key, err := readKey(c.Request().Header)
+	if err != nil {
+		return nil, err
+	}
 	body, err := s.readJSON(c)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	req, refusal := schema.ParseCreate(body)
-	if refusal != nil {
-		return nil, "", refusal
-	}
-	if err := s.cfg.Admit(c.Request().Context(), req); err != nil {
-		return nil, "", err
-	}
-	sum := sha256.Sum256(body)
-	return req, hex.EncodeToString(sum[:]), nil
-}
-
-// command mints the response's id and turns the request into what the queue holds, and the secrets beside it.
-func (s *Server) command(c echo.Context, req *schema.CreateRequest, digest string, at time.Time) (*schema.Command, []byte, error) {
 	tenant, err := s.cfg.Tenants.Tenant(c.Request())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	secrets, err := encodeSecrets(req.TakeSecrets())
+	ctx := c.Request().Context()
+	req, err := s.parse(ctx, body)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	kept, err := json.Marshal(req, json.Deterministic(true))
-	if err != nil {
-		return nil, nil, fmt.Errorf("encode request: %w", err)
-	}
-	id, err := mintID()
-	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := schema.NewRef(tenant, id); err != nil {
-		return nil, nil, fmt.Errorf("mint a response: %w", err)
-	}
-	return &schema.Command{
-		Version: schema.FormatVersion, Tenant: tenant, Response: id, CreatedAt: at.UnixMilli(),
-		Trace: traceparent(c.Request().Context()), Digest: digest, Request: kept,
-	}, secrets, nil
+	sum := sha256.Sum256(body)
+	return &order{
+		tenant: tenant, key: key, digest: hex.EncodeToString(sum[:]), trace: traceparent(ctx), at: at, req: req,
+	}, nil
 }
 
-// mintID returns resp_ and a UUIDv7: in order of time, as logs and archives like it, and not to be guessed.
-func mintID() (string, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return "", fmt.Errorf("mint a response id: %w", err)
+// parse reads a request that a producer can serve.
+func (s *Server) parse(ctx context.Context, body []byte) (*schema.CreateRequest, error) {
+	req, refusal := schema.ParseCreate(body)
+	if refusal != nil {
+		return nil, refusal
 	}
-	return "resp_" + hex.EncodeToString(id[:]), nil
+	if err := s.cfg.Admit(ctx, req); err != nil {
+		return nil, err
+	}
+	return req, nil
 }
 
-func encodeSecrets(secrets map[string]schema.Secret) ([]byte, error) {
-	if len(secrets) == 0 {
-		return nil, nil
-	}
-	data, err := json.Marshal(secrets, json.Deterministic(true))
+// place makes the response of an order, unless an earlier request with the same key has. After its first write was tried,
+// no error invites a retry.
+func (s *Server) place(ctx context.Context, o *order) (*placed, error) {
+	ref, err := o.ref()
 	if err != nil {
-		return nil, fmt.Errorf("encode secrets: %w", err)
+		return nil, err
 	}
-	return data, nil
+	if o.key != "" {
+		if made, err := s.made(ctx, o, ref); made || err != nil {
+			return &placed{ref: ref}, err
+		}
+	}
+	cmd, secrets, err := s.command(ctx, o, ref)
+	if err != nil {
+		return nil, err
+	}
+	if o.key == "" { // else the id may have been used
+		defer s.cfg.Expect(ref)() // the hub stays for a while after its last reader
+	}
+	return s.commit(ctx, o, cmd, secrets)
 }
 
 // commit enqueues the command and opens its log. A caller that goes away meanwhile does not stop it halfway. After the
 // first write was tried, no error invites a retry: its outcome may be that the run has begun.
-func (s *Server) commit(ctx context.Context, cmd *schema.Command, secrets []byte) error {
+func (s *Server) commit(ctx context.Context, o *order, cmd *schema.Command, secrets []byte) (*placed, error) {
 	rec, err := cmd.RequestRecord()
 	if err != nil {
-		return fmt.Errorf("make the log of %s: %w", cmd.Ref(), err)
+		return nil, fmt.Errorf("make the log of %s: %w", cmd.Ref(), err)
+	}
+	begun, err := schema.Fold(rec.Frames)
+	if err != nil {
+		return nil, fmt.Errorf("make the log of %s: %w", cmd.Ref(), err)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CommitTimeout)
 	defer cancel()
 	err = s.cfg.Broker.Enqueue(ctx, cmd, secrets)
 	switch {
 	case errors.Is(err, broker.ErrFull):
-		return err
+		return nil, err
+	case errors.Is(err, broker.ErrExists) && o.key != "":
+		return s.join(ctx, o, cmd.Ref())
 	case errors.Is(err, broker.ErrExists):
 		// The id was minted here a moment ago: it is this very command, stored by a try whose answer was lost.
 	case err != nil:
-		return unsettled(cmd, fmt.Errorf("enqueue %s: %w", cmd.Ref(), err))
+		return nil, unsettled(cmd.Ref(), fmt.Errorf("enqueue %s: %w", cmd.Ref(), err))
 	}
-	if err := s.begin(ctx, rec, cmd.Ref()); err != nil {
-		return unsettled(cmd, err)
+	err = s.begin(ctx, rec, cmd.Ref())
+	switch {
+	case errors.Is(err, broker.ErrExists) && o.key != "":
+		return s.join(ctx, o, cmd.Ref())
+	case err != nil:
+		return nil, unsettled(cmd.Ref(), err)
 	}
-	return nil
+	return &placed{cmd.Ref(), begun.Response()}, nil
 }
 
-// beginPause is between two tries to write the request record.
+// beginPause is between two tries to write the request record, or to find another's.
 const beginPause = 100 * time.Millisecond
 
 // begin writes the request record, again and again until ctx ends. A worker that was faster has written the same.
@@ -147,21 +191,28 @@ func (s *Server) begin(ctx context.Context, rec schema.Record, ref schema.Ref) e
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, broker.ErrExists) {
+		if errors.Is(err, broker.ErrExists) || rest(ctx) != nil {
 			return fmt.Errorf("open log %s: %w", ref, err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("open log %s: %w", ref, err)
-		case <-time.After(beginPause):
 		}
 	}
 }
 
+// rest waits until the next try.
+func rest(ctx context.Context) error {
+	timer := time.NewTimer(beginPause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
 // unsettled tells the caller which response to look for, and the log (through [Server.refuse]) why.
-func unsettled(cmd *schema.Command, cause error) error {
+func unsettled(ref schema.Ref, cause error) error {
 	return startedError{causedError{cause: cause, shown: &schema.Error{
 		Status: http.StatusInternalServerError, Type: schema.TypeServer, Code: schema.CodeServer,
-		Message: "The response may have begun: ask for " + cmd.Response + " before you try again.",
+		Message: "The response may have begun: ask for " + ref.Response() + " before you try again.",
 	}}}
 }

@@ -22,7 +22,7 @@ import (
 func serveLive(tb testing.TB, adjust ...func(*Config)) *site {
 	tb.Helper()
 	b := liveBroker(tb)
-	return serve(tb, append([]func(*Config){func(c *Config) { c.Broker, c.Follow, c.Expect = b, Following(b.Follow), b.Expect }}, adjust...)...)
+	return serve(tb, append([]func(*Config){func(c *Config) { c.Broker, c.Library, c.Follow, c.Expect = b, b, Following(b.Follow), b.Expect }}, adjust...)...)
 }
 
 // producer appends a run to the real log, as a worker does.
@@ -94,11 +94,11 @@ func (p *producer) end() {
 // freshCommand is a command whose response no other test has.
 func freshCommand(tb testing.TB) *schema.Command {
 	tb.Helper()
-	id, err := mintID()
+	ref, err := (&order{tenant: "default"}).ref()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return storyCommand(id)
+	return storyCommand(ref.Response())
 }
 
 func path(ref schema.Ref) string { return "/v1/responses/" + ref.Response() + "?stream=true" }

@@ -19,6 +19,9 @@ type memory struct {
 
 	mu         sync.Mutex
 	logs       map[schema.Ref]*memoryLog
+	made       map[schema.Ref]*schema.Command // as the logs' request records have them
+	gone       map[schema.Ref]bool
+	queued     map[schema.Ref]bool
 	enqueueErr error
 	beginErrs  []error // of the next calls of Begin, in turn
 	followErr  error
@@ -36,12 +39,17 @@ type memoryLog struct {
 func newMemory() *memory {
 	return &memory{
 		commands: make(chan *schema.Command, 1024), secrets: make(chan []byte, 1024), logs: map[schema.Ref]*memoryLog{},
+		made: map[schema.Ref]*schema.Command{}, gone: map[schema.Ref]bool{}, queued: map[schema.Ref]bool{},
 	}
 }
 
 func (m *memory) Enqueue(_ context.Context, cmd *schema.Command, secrets []byte) error {
 	m.mu.Lock()
 	err := m.enqueueErr
+	if err == nil && m.queued[cmd.Ref()] {
+		err = broker.ErrExists
+	}
+	m.queued[cmd.Ref()] = true
 	m.mu.Unlock()
 	if err == nil {
 		m.commands <- cmd
@@ -59,8 +67,59 @@ func (m *memory) Begin(_ context.Context, rec schema.Record, ref schema.Ref) err
 		return err
 	}
 	m.mu.Unlock()
+	cmd, err := schema.ParseCommand(rec.Body)
+	if err != nil {
+		return err
+	}
 	m.begin(ref, rec.Frames)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.made[ref] == nil {
+		m.made[ref] = cmd
+	}
 	return nil
+}
+
+func (m *memory) Command(_ context.Context, ref schema.Ref) (*schema.Command, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.gone[ref]:
+		return nil, broker.ErrGone
+	case m.made[ref] == nil:
+		return nil, broker.ErrNotFound
+	}
+	return m.made[ref], nil
+}
+
+func (m *memory) Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange, error) {
+	cmd, err := m.Command(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := cmd.RequestRecord()
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rec.Frames = bytes.Join(m.logs[ref].frames, nil)
+	return schema.ReadExchange(ref, []schema.Record{rec})
+}
+
+func (m *memory) Past(ctx context.Context, tenant string, thread []string) (items []schema.Item, err error) {
+	for _, id := range thread {
+		ref, err := schema.NewRef(tenant, id)
+		if err != nil {
+			return nil, err
+		}
+		x, err := m.Exchange(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, x.Items()...)
+	}
+	return items, nil
 }
 
 // begin opens a log, unless the other one, gateway or worker, was faster.
@@ -209,13 +268,15 @@ func (f *memoryFollower) Close()     {}
 
 var (
 	_ Broker   = (*memory)(nil)
+	_ Library  = (*memory)(nil)
+	_ Library  = (*broker.Broker)(nil)
 	_ Follower = (*memoryFollower)(nil)
 	_ Broker   = (*broker.Broker)(nil)
 	_ Follower = (*hub.Follower)(nil)
 )
 
 // set changes what the memory answers, under its lock.
-func (m *memory) set(t *testing.T, change func(*memory)) {
+func (m *memory) set(t testing.TB, change func(*memory)) {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()

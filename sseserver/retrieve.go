@@ -38,11 +38,16 @@ func (s *Server) retrieve(c echo.Context) error {
 	if err != nil {
 		return lookupError(err, ref, start)
 	}
-	if !state.Begun() {
+	if !state.Begun() || hidden(state.Response()) {
 		return notFound(ref.Response())
 	}
 	return s.answer(c, http.StatusOK, state.Response())
 }
+
+// hidden reports whether a response is no longer to be had as an object: it was not to be stored, and is over. One in the
+// background would else never be had at all, so it is there as long as its log is. Its stream can be resumed that long in
+// any case.
+func hidden(r *schema.Response) bool { return !r.Store && r.Ended() && !r.Background }
 
 // ref is the response that the path names.
 func (s *Server) ref(c echo.Context) (schema.Ref, error) {

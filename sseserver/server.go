@@ -18,10 +18,10 @@ type Server struct {
 	subscribers *subscribers
 }
 
-// New returns a server of cfg. It panics if cfg.Broker or cfg.Follow is missing, or a metric is registered twice: both
+// New returns a server of cfg. It panics if cfg.Broker, cfg.Library or cfg.Follow is missing, or a metric is registered twice: both
 // are the program's own mistakes.
 func New(cfg Config) *Server {
-	if cfg.Broker == nil || cfg.Follow == nil {
+	if cfg.Broker == nil || cfg.Library == nil || cfg.Follow == nil {
 		panic("sseserver: internal error: no broker in the config")
 	}
 	cfg = cfg.withDefaults()
@@ -44,6 +44,7 @@ func (s *Server) Handler() http.Handler { return s.echo }
 func (s *Server) route() {
 	s.echo.POST("/v1/responses", s.create)
 	s.echo.GET("/v1/responses/:id", s.retrieve)
+	s.echo.GET("/v1/responses/:id/input_items", s.inputItems)
 	s.echo.GET("/v1/models", s.models)
 	s.echo.GET("/v1/models/*", s.model)
 	for path, check := range map[string]echo.HandlerFunc{"/healthz": s.healthz, "/readyz": s.readyz} {

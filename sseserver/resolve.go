@@ -1,0 +1,134 @@
+package sseserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/midstream-dev/midstream/broker"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// maxLookups bounds the earlier responses that one request reads at once.
+const maxLookups = 8
+
+// resolve finds what the request goes on from: the thread of previous_response_id, oldest first, and the items that it
+// refers to, which take the place of the references.
+func (s *Server) resolve(ctx context.Context, o *order) (thread []string, err error) {
+	if id := o.req.PreviousResponseID; id != nil {
+		if thread, err = s.threadOf(ctx, o.tenant, *id); err != nil {
+			return nil, err
+		}
+	}
+	return thread, s.dereference(ctx, o)
+}
+
+// threadOf returns the thread that ends in a response. The responses in front of it are read by the run alone.
+func (s *Server) threadOf(ctx context.Context, tenant, id string) ([]string, error) {
+	x, err := s.exchange(ctx, tenant, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case x == nil:
+		return nil, schema.Refuse(schema.CodePreviousNotFound, "previous_response_id", "Previous response with id '%s' not found.", quote(id))
+	case !x.Response.Ended():
+		return nil, schema.Refuse(schema.CodeInvalidValue, "previous_response_id",
+			"Previous response with id '%s' is still %s: wait for its end, or cancel it.", quote(id), x.Response.Status)
+	case len(x.Thread()) > schema.MaxThread:
+		return nil, schema.Refuse(schema.CodeInvalidValue, "previous_response_id",
+			"More than %d responses in a row: send the input as a whole, or compact it.", schema.MaxThread)
+	}
+	return x.Thread(), nil
+}
+
+// exchange returns what a response of the tenant was asked and said, nil if it is not there for this caller.
+func (s *Server) exchange(ctx context.Context, tenant, id string) (*schema.Exchange, error) {
+	ref, err := schema.NewRef(tenant, id)
+	if err != nil {
+		return nil, nil
+	}
+	x, err := s.cfg.Library.Exchange(ctx, ref)
+	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrGone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", ref, err)
+	}
+	return x, nil
+}
+
+// dereference puts items in the place of references to them. An item's id tells the response that has it.
+func (s *Server) dereference(ctx context.Context, o *order) error {
+	refs := map[string][]int{} // input positions by response
+	for i := range o.req.Input {
+		it := &o.req.Input[i]
+		if it.Type != schema.KindItemReference {
+			continue
+		}
+		response, ok := schema.ResponseOf(it.ID)
+		if !ok {
+			return itemNotFound(it.ID)
+		}
+		refs[response] = append(refs[response], i)
+	}
+	if len(refs) > schema.MaxThread {
+		return schema.Refuse(schema.CodeInvalidValue, "input", "References to items of more than %d responses.", schema.MaxThread)
+	}
+	found := make([]schema.Item, len(o.req.Input))
+	lookups, ctx := errgroup.WithContext(ctx)
+	lookups.SetLimit(maxLookups)
+	for response, at := range refs {
+		lookups.Go(func() error { return s.lookUp(ctx, o, response, at, found) })
+	}
+	if err := lookups.Wait(); err != nil {
+		return err
+	}
+	for _, at := range refs {
+		for _, i := range at {
+			o.req.Input[i] = found[i]
+		}
+	}
+	return nil
+}
+
+// lookUp finds the items at some positions of the input in one response.
+func (s *Server) lookUp(ctx context.Context, o *order, response string, at []int, found []schema.Item) error {
+	x, err := s.exchange(ctx, o.tenant, response)
+	if err != nil {
+		return err
+	}
+	items := map[string]schema.Item{}
+	if x != nil {
+		for _, it := range x.Items() {
+			items[it.ID] = it
+		}
+	}
+	for _, i := range at {
+		it, ok := items[o.req.Input[i].ID]
+		if !ok {
+			return itemNotFound(o.req.Input[i].ID)
+		}
+		found[i] = it
+	}
+	return nil
+}
+
+// itemNotFound has OpenAI's own words and status for it.
+func itemNotFound(id string) error {
+	e := schema.Refuse(schema.CodeNotFound, "input", "Item with id '%s' not found. Items are not kept of responses that were "+
+		"made with 'store' set to false, or deleted.", quote(id))
+	e.Status = http.StatusNotFound
+	return e
+}
+
+// past returns the items of a thread; none if one of its responses was deleted since.
+func (s *Server) past(ctx context.Context, tenant string, thread []string) ([]schema.Item, error) {
+	items, err := s.cfg.Library.Past(ctx, tenant, thread)
+	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrGone) {
+		return nil, nil
+	}
+	return items, err
+}
