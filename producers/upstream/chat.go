@@ -17,6 +17,8 @@ import (
 // needed. Without a finish_reason the answer was cut.
 var chat = dialect{
 	path:   "/chat/completions",
+	list:   "/models",
+	sign:   bearer,
 	encode: func(c *Config, r *Request) (any, error) { return encodeChat(c, r) },
 	decode: func(a *answer) decoder { return &chatDecoder{answer: a, calls: chatCalls{answer: a}} },
 }

@@ -1,6 +1,9 @@
 package upstream
 
-import "context"
+import (
+	"context"
+	"net/http"
+)
 
 // served is an upstream as the router holds it.
 type served interface {
@@ -20,11 +23,15 @@ var dialects = map[string]func(Config) (served, error){
 // dialect is a wire language over HTTP.
 type dialect struct {
 	path     string // of a model call, below the base URL
+	list     string // of the list of models
 	maxEvent int    // default of Config.MaxEventBytes, unless 0
 
+	// sign puts the key, and what else every request must have, into its headers.
+	sign func(*Config, http.Header)
 	// encode makes the body of a model call. A request that cannot be said in the dialect is a *schema.Error.
 	encode func(*Config, *Request) (any, error)
-	// relent takes out of a body what the upstream has refused, if the call can do without it.
+	// relent takes out of a body what the upstream has refused, if the call can do without it. It takes a thing out
+	// once: a refusal that comes back is final.
 	relent func(body any, refusal *refusal) bool
 	// decode begins to read an answer.
 	decode func(*answer) decoder
@@ -47,4 +54,11 @@ type answer struct {
 	items  items
 	name   string              // of the upstream
 	redact func(string) string // takes out of an upstream's words what must not be passed on
+}
+
+// bearer is how OpenAI, and who follows it, takes a key.
+func bearer(c *Config, h http.Header) {
+	if c.APIKey != "" {
+		h.Set("Authorization", "Bearer "+c.APIKey)
+	}
 }

@@ -105,19 +105,20 @@ func unsayable(err error) error {
 	return fmt.Errorf("write model call: %w", err)
 }
 
-// post sends a body, and once more without what the upstream has refused.
+// post sends a body, and again without what the upstream has refused, as often as the dialect relents.
 func (x *exchange) post(body any) (*http.Response, error) {
-	resp, err := x.send(body)
-	if err != nil || resp.StatusCode != http.StatusBadRequest || x.dialect.relent == nil {
-		return resp, err
+	for {
+		resp, err := x.send(body)
+		if err != nil || resp.StatusCode != http.StatusBadRequest || x.dialect.relent == nil {
+			return resp, err
+		}
+		refusal := readRefusal(resp.Body)
+		if !x.dialect.relent(body, refusal) {
+			resp.Body.Close()
+			return nil, x.refused(resp, refusal)
+		}
+		x.release(resp)
 	}
-	refusal := readRefusal(resp.Body)
-	if !x.dialect.relent(body, refusal) {
-		resp.Body.Close()
-		return nil, x.refused(resp, refusal)
-	}
-	x.release(resp)
-	return x.send(body)
 }
 
 func (x *exchange) send(body any) (*http.Response, error) {
@@ -148,8 +149,6 @@ func (e *endpoint) newRequest(ctx context.Context, method, path string, body io.
 	if err != nil {
 		return nil, fmt.Errorf("make request to upstream %s: %w", e.cfg.Name, withoutURL(err))
 	}
-	if e.cfg.APIKey != "" {
-		req.Header.Set("Authorization", "Bearer "+e.cfg.APIKey)
-	}
+	e.dialect.sign(&e.cfg, req.Header)
 	return req, nil
 }

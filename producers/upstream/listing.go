@@ -51,7 +51,7 @@ func (e *endpoint) models(ctx context.Context) []string {
 func (e *endpoint) fetchModels(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.ListTimeout)
 	defer cancel()
-	req, err := e.newRequest(ctx, http.MethodGet, "/models", nil)
+	req, err := e.newRequest(ctx, http.MethodGet, e.dialect.list, nil)
 	if err != nil {
 		return nil, err
 	}

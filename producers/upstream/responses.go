@@ -16,6 +16,8 @@ import (
 // The first terminal event ends the answer.
 var responses = dialect{
 	path:     "/responses",
+	list:     "/models",
+	sign:     bearer,
 	maxEvent: schema.MaxPayload,
 	encode:   func(_ *Config, r *Request) (any, error) { return encodeResponses(r) },
 	relent:   relentResponses,
