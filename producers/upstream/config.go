@@ -13,9 +13,9 @@ import (
 // takes the default that stands beside it.
 type Config struct {
 	Name    string   // what the operator calls it; shown as owned_by in GET /v1/models
-	Dialect string   // chat, responses or demo
+	Dialect string   // chat, responses, messages or demo
 	BaseURL string   // up to and with the version: https://api.openai.com/v1
-	APIKey  string   // sent as a bearer token, and nowhere else; "" sends none
+	APIKey  string   // sent as a bearer token, in dialect messages as x-api-key, and nowhere else; "" sends none
 	Models  []string // names it serves, * standing for any text; default: *, and for demo: demo, demo-slow
 
 	// MaxTokensName is the member that carries max_output_tokens in dialect chat: max_completion_tokens by default,
@@ -25,6 +25,12 @@ type Config struct {
 	// SendReasoning gives earlier reasoning back to a chat upstream, as reasoning_content. Off by default: some
 	// upstreams need it for tool calls, others refuse it, most ignore it.
 	SendReasoning bool
+	// MaxTokens bounds an answer in dialect messages, which demands a bound, where the request has no
+	// max_output_tokens: 32 000, the most that every model since Claude 4 takes. An answer that reaches it is incomplete.
+	MaxTokens int64
+	// CachePrompts has a messages upstream keep each prompt for the calls that go on from it. Off by default: what is
+	// read again costs a tenth, what is never read again a quarter more.
+	CachePrompts bool
 
 	DialTimeout time.Duration // one TCP connection, and one TLS handshake; 5 s
 	FirstByte   time.Duration // from the request to the first byte of an answer; 2 min: a long prompt is read first
@@ -52,6 +58,7 @@ func (c Config) withDefaults() Config {
 		c.Models = []string{"*"}
 	}
 	set(&c.MaxTokensName, maxCompletionTokens)
+	set(&c.MaxTokens, 32_000)
 	set(&c.DialTimeout, 5*time.Second)
 	set(&c.FirstByte, 2*time.Minute)
 	set(&c.Idle, time.Minute)
@@ -82,6 +89,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("upstream %s: base URL has user info, a query or a fragment", c.Name)
 	case c.MaxTokensName != maxTokens && c.MaxTokensName != maxCompletionTokens:
 		return fmt.Errorf("upstream %s: %q is neither %s nor %s", c.Name, c.MaxTokensName, maxTokens, maxCompletionTokens)
+	case c.MaxTokens < 1:
+		return fmt.Errorf("upstream %s: %d is not a number of tokens", c.Name, c.MaxTokens)
 	case strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return fmt.Errorf("upstream %s: API key has characters that a header cannot carry", c.Name)
 	}

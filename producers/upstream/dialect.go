@@ -17,6 +17,7 @@ type served interface {
 var dialects = map[string]func(Config) (served, error){
 	"chat":      func(c Config) (served, error) { return openEndpoint(c, chat) },
 	"responses": func(c Config) (served, error) { return openEndpoint(c, responses) },
+	"messages":  func(c Config) (served, error) { return openEndpoint(c, messages) },
 	"demo":      openDemo,
 }
 

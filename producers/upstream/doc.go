@@ -12,6 +12,7 @@
 //
 //	chat       POST /chat/completions, as OpenAI, vLLM, llama.cpp, Ollama and many more speak it
 //	responses  POST /responses, as OpenAI and vLLM speak it
+//	messages   POST /messages, as Anthropic speaks it: Claude's models, with their thinking as reasoning
 //	demo       no network and no key: a scripted model, for a first look and for tests (see demo.go for its script)
 //
 // A dialect is one file, or a small family, and one line in the table of dialect.go.
@@ -29,8 +30,9 @@
 // [Error]. A stream that stops before the upstream has said that it is done is an error, never a short answer. No redirect
 // is followed, no compressed answer is read, no proxy is taken from the environment. An error's text holds neither the
 // key nor the address of an upstream. Cancelling the context ends the HTTP request before Stream returns, and no
-// goroutine outlives it. A call is never made twice, except that a responses call is made again at once if the upstream
-// refuses it, unread, because of reasoning.encrypted_content.
+// goroutine outlives it. A call is never made twice, except that it is made again at once if the upstream refuses it,
+// unread, for something that it can do without: a responses call because of reasoning.encrypted_content, a messages call
+// because of what relentMessages lists.
 //
 // # Trust
 //

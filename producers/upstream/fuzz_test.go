@@ -18,6 +18,10 @@ func FuzzChat(f *testing.F) { fuzzDialect(f, "chat", chat) }
 // Whatever a responses upstream says, nothing panics; if the answer is accepted, every item that was begun is done.
 func FuzzResponses(f *testing.F) { fuzzDialect(f, "responses", responses) }
 
+// Whatever a messages upstream says, nothing panics, the sequencer takes what is emitted, and if the answer is accepted,
+// its items are done.
+func FuzzMessages(f *testing.F) { fuzzDialect(f, "messages", messages) }
+
 func fuzzDialect(f *testing.F, name string, d dialect) {
 	files, err := filepath.Glob(filepath.Join("testdata", name, "*.txtar"))
 	if err != nil || len(files) == 0 {
@@ -41,7 +45,7 @@ func fuzzDialect(f *testing.F, name string, d dialect) {
 func decodeAnswer(t *testing.T, d dialect, data []byte) {
 	x := &exchange{endpoint: &endpoint{cfg: Config{Name: "fuzz"}.withDefaults(), dialect: d}}
 	seen := &heard{t: t, open: map[int]string{}}
-	if d.path == chat.path { // a responses upstream's own order is its own: the sequencer judges that
+	if d.path != responses.path { // a responses upstream's own order is its own: the sequencer judges that
 		seen.q = begunSequencer(t)
 	}
 	dec := d.decode(&answer{req: ask("m", "Hello"), items: items{emit: seen.take}, name: "fuzz", redact: func(s string) string { return s }})
@@ -101,7 +105,7 @@ func FuzzMend(f *testing.F) {
 // The corpus of each fuzz target is in the repository: what it once found is tried on every run.
 func TestFuzz_HasACorpus(t *testing.T) {
 	t.Parallel()
-	for _, target := range []string{"FuzzChat", "FuzzResponses", "FuzzMend"} {
+	for _, target := range []string{"FuzzChat", "FuzzResponses", "FuzzMessages", "FuzzMend"} {
 		if entries, err := os.ReadDir(filepath.Join("testdata", "fuzz", target)); err != nil || len(entries) == 0 {
 			t.Errorf("%s: %v", target, err)
 		}

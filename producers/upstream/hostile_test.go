@@ -17,12 +17,13 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// against opens a chat upstream over a real socket.
+// against opens a chat upstream, unless limits says another, over a real socket.
 func against(t *testing.T, h http.HandlerFunc, limits Config) Upstream {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	limits.Name, limits.Dialect, limits.BaseURL, limits.APIKey = "near", "chat", server.URL, secret
+	limits.Name, limits.BaseURL, limits.APIKey = "near", server.URL, secret
+	set(&limits.Dialect, "chat")
 	return openOne(t, limits, "m")
 }
 
@@ -185,27 +186,38 @@ func TestStream_KeepsItsConnection(t *testing.T) {
 // However the network cuts an answer, and however its lines end, the events are the same.
 func TestStream_CutsAndLineEndsDoNotMatter(t *testing.T) {
 	t.Parallel()
-	answer := "\xef\xbb\xbf: comment\n" + hello + "event: x\nid: 7\nretry: 1\ndata: {\"choices\":\ndata: [{\"delta\":{\"content\":\"\xf0\x9f\"}}]}\n\n" +
-		`data: {"choices":[{"delta":{"content":"` + "\x90\x8e\xff" + `"}}]}` + "\n\n" + goodbye
-	write := func(step int, end string) string {
-		up := against(t, func(w http.ResponseWriter, _ *http.Request) {
-			for rest := strings.ReplaceAll(answer, "\n", end); rest != ""; {
-				n := min(step, len(rest))
-				_ = flush(w, rest[:n])
-				rest = rest[n:]
-			}
-		}, Config{})
-		text, err := said(t, up, ask("m", "Hello"))
-		if err != nil {
-			t.Errorf("step %d, end %q: %v", step, end, err)
-		}
-		return text
+	split := map[string][2]string{
+		"chat": {
+			"data: {\"choices\":\ndata: [{\"delta\":{\"content\":\"\xf0\x9f\"}}]}\n\n",
+			"data: {\"choices\":[{\"delta\":{\"content\":\"\x90\x8e\xff\"}}]}\n\n",
+		},
+		"messages": {
+			"data: {\"type\":\"content_block_delta\",\"index\":0,\ndata: \"delta\":{\"type\":\"text_delta\",\"text\":\"\xf0\x9f\"}}\n\n",
+			"data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"\x90\x8e\xff\"}}\n\n",
+		},
 	}
-	for _, end := range []string{"\n", "\r\n", "\r"} {
-		for _, step := range []int{1, 7, 1 << 20} {
-			if diff := cmp.Diff("Hello🐎\uFFFD", write(step, end)); diff != "" {
-				t.Errorf("step %d, end %q:\n%s", step, end, diff)
+	inEachDialect(t, func(t *testing.T, dialect, hello, goodbye string) {
+		answer := "\xef\xbb\xbf: comment\n" + hello + "event: x\nid: 7\nretry: 1\n" + split[dialect][0] + split[dialect][1] + goodbye
+		write := func(step int, end string) string {
+			up := against(t, func(w http.ResponseWriter, _ *http.Request) {
+				for rest := strings.ReplaceAll(answer, "\n", end); rest != ""; {
+					n := min(step, len(rest))
+					_ = flush(w, rest[:n])
+					rest = rest[n:]
+				}
+			}, Config{Dialect: dialect})
+			text, err := said(t, up, ask("m", "Hello"))
+			if err != nil {
+				t.Errorf("step %d, end %q: %v", step, end, err)
+			}
+			return text
+		}
+		for _, end := range []string{"\n", "\r\n", "\r"} {
+			for _, step := range []int{1, 7, 1 << 20} {
+				if diff := cmp.Diff("Hello🐎\uFFFD", write(step, end)); diff != "" {
+					t.Errorf("step %d, end %q:\n%s", step, end, diff)
+				}
 			}
 		}
-	}
+	})
 }

@@ -158,6 +158,9 @@ func (w *items) closePart() error {
 	return nil
 }
 
+// seal gives the open item the encrypted content that it will have when it is done.
+func (w *items) seal(content string) { w.open.item.EncryptedContent = &content }
+
 // close ends the open item with that status. It does nothing if none is open.
 func (w *items) close(status string) error {
 	if w.open == nil {

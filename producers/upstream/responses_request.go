@@ -71,6 +71,9 @@ func responsesInput(items []schema.Item) ([]schema.Item, error) {
 		case schema.KindListTools, schema.KindApprovalRequest, schema.KindApproval:
 			continue // the caller has made tools and calls of them
 		case schema.KindReasoning:
+			if strings.HasPrefix(deref(it.EncryptedContent), sealMark) {
+				it.EncryptedContent = nil // a thought of dialect messages
+			}
 			if it.EncryptedContent == nil && len(it.Content) == 0 {
 				continue // a summary without its reasoning is refused by an upstream that has not stored it
 			}

@@ -76,15 +76,15 @@ func tell(t *testing.T, file string, arc *txtar.Archive) {
 
 // story is one turn with an upstream that says what the story says.
 type story struct {
-	t       *testing.T
-	dialect string
-	cfg     Config
-	req     Request
-	head    []string // "503", then header lines
-	answer  []byte
-	refusal []byte // answer to the first request, with status 400
-	sent    bytes.Buffer
-	log     bytes.Buffer
+	t        *testing.T
+	dialect  string
+	cfg      Config
+	req      Request
+	head     []string // "503", then header lines
+	answer   []byte
+	refusals [][]byte // answers to the first requests, with status 400
+	sent     bytes.Buffer
+	log      bytes.Buffer
 }
 
 func (s *story) take(name string, data []byte) {
@@ -98,7 +98,7 @@ func (s *story) take(name string, data []byte) {
 	case "upstream":
 		s.answer = data
 	case "refusal":
-		s.refusal = data
+		s.refusals = append(s.refusals, data)
 	}
 }
 
@@ -131,17 +131,28 @@ func (s *story) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.t.Errorf("request is not JSON: %v", err)
 	}
 	fmt.Fprintf(&s.sent, "POST %s\n%s\n", r.URL.Path, pretty)
-	if got := r.Header.Get("Authorization"); got != "Bearer "+secret {
-		s.t.Errorf("Authorization = %q", got)
-	}
-	if s.refusal != nil {
+	checkKey(s.t, s.dialect, r)
+	if len(s.refusals) > 0 {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusBadRequest)
-		w.Write(s.refusal)
-		s.refusal = nil
+		w.Write(s.refusals[0])
+		s.refusals = s.refusals[1:]
 		return
 	}
 	s.writeAnswer(w)
+}
+
+// checkKey promises that a request has the key where its dialect puts it, and nowhere else.
+func checkKey(t *testing.T, dialect string, r *http.Request) {
+	t.Helper()
+	want := [3]string{"Bearer " + secret, "", ""}
+	if dialect == "messages" {
+		want = [3]string{"", secret, "2023-06-01"}
+	}
+	got := [3]string{r.Header.Get("Authorization"), r.Header.Get("X-Api-Key"), r.Header.Get("Anthropic-Version")}
+	if got != want {
+		t.Errorf("Authorization, X-Api-Key, Anthropic-Version = %q, want %q", got, want)
+	}
 }
 
 func (s *story) writeAnswer(w http.ResponseWriter) {

@@ -48,8 +48,14 @@ func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) 
 	}
 }
 
-// inBubble runs a test against an upstream of that dialect with the default limits, in virtual time.
+// inBubble runs a test against a chat upstream with the default limits, in virtual time.
 func inBubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, up Upstream)) {
+	t.Helper()
+	inBubbleOf(t, "chat", h, test)
+}
+
+// inBubbleOf is inBubble for an upstream of another dialect.
+func inBubbleOf(t *testing.T, dialect string, h http.HandlerFunc, test func(t *testing.T, up Upstream)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
@@ -59,7 +65,7 @@ func inBubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, up Upstr
 		})}
 		served := make(chan error, 1)
 		go func() { served <- server.Serve(l) }()
-		up, err := openEndpoint(Config{Name: "far", Dialect: "chat", BaseURL: "http://far.example:81/v1", APIKey: secret}, chat)
+		up, err := dialects[dialect](Config{Name: "far", Dialect: dialect, BaseURL: "http://far.example:81/v1", APIKey: secret})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,6 +104,29 @@ func ignore(schema.Event) error { return nil }
 const hello = `data: {"choices":[{"index":0,"delta":{"content":"Hello"}}]}` + "\n\n"
 const goodbye = `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n"
 
+// scripts is the same short answer, in two pieces, in each dialect whose decoder this package has to trust alone.
+var scripts = map[string]struct{ hello, goodbye string }{
+	"chat": {hello, goodbye},
+	"messages": {
+		`data: {"type":"message_start","message":{"usage":{"input_tokens":1}}}` + "\n\n" +
+			`data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hello"}}` + "\n\n",
+		`data: {"type":"content_block_stop","index":0}` + "\n\n" +
+			`data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}` + "\n\n" +
+			`data: {"type":"message_stop"}` + "\n\n",
+	},
+}
+
+// inEachDialect runs a test in each dialect of scripts.
+func inEachDialect(t *testing.T, test func(t *testing.T, dialect, hello, goodbye string)) {
+	t.Helper()
+	for dialect, s := range scripts {
+		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
+			test(t, dialect, s.hello, s.goodbye)
+		})
+	}
+}
+
 func flush(w http.ResponseWriter, text string) error {
 	if _, err := io.WriteString(w, text); err != nil {
 		return err
@@ -135,15 +164,17 @@ func TestStream_GivesUpOnHeadersAlone(t *testing.T) {
 // An upstream that falls silent in the midst of its answer is given up after Idle.
 func TestStream_GivesUpOnSilenceInTheMiddle(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(w http.ResponseWriter, r *http.Request) {
-		_ = flush(w, hello)
-		<-r.Context().Done()
-	}, func(t *testing.T, up Upstream) {
-		err, took := stream(t, up, ignore)
-		wantError(t, err, 504, CodeTimeout)
-		if took != time.Minute {
-			t.Errorf("took %v", took)
-		}
+	inEachDialect(t, func(t *testing.T, dialect, hello, _ string) {
+		inBubbleOf(t, dialect, func(w http.ResponseWriter, r *http.Request) {
+			_ = flush(w, hello)
+			<-r.Context().Done()
+		}, func(t *testing.T, up Upstream) {
+			err, took := stream(t, up, ignore)
+			wantError(t, err, 504, CodeTimeout)
+			if took != time.Minute {
+				t.Errorf("took %v", took)
+			}
+		})
 	})
 }
 
@@ -200,41 +231,45 @@ func TestStream_NeedsNoEndBehindTheAnswer(t *testing.T) {
 // Cancelling the context ends the upstream's request, and the error says why.
 func TestStream_CancelEndsTheRequest(t *testing.T) {
 	t.Parallel()
-	ended := make(chan struct{})
-	inBubble(t, func(w http.ResponseWriter, r *http.Request) {
-		_ = flush(w, hello)
-		<-r.Context().Done()
-		close(ended)
-	}, func(t *testing.T, up Upstream) {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		why := errors.New("fenced")
-		_, err := up.Stream(ctx, ask("m", "Hello"), func(e schema.Event) error {
-			if e.Type == schema.TextDelta {
-				go cancel(why)
+	inEachDialect(t, func(t *testing.T, dialect, hello, _ string) {
+		ended := make(chan struct{})
+		inBubbleOf(t, dialect, func(w http.ResponseWriter, r *http.Request) {
+			_ = flush(w, hello)
+			<-r.Context().Done()
+			close(ended)
+		}, func(t *testing.T, up Upstream) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			why := errors.New("fenced")
+			_, err := up.Stream(ctx, ask("m", "Hello"), func(e schema.Event) error {
+				if e.Type == schema.TextDelta {
+					go cancel(why)
+				}
+				return nil
+			})
+			if !errors.Is(err, why) {
+				t.Errorf("err = %v", err)
 			}
-			return nil
+			<-ended
 		})
-		if !errors.Is(err, why) {
-			t.Errorf("err = %v", err)
-		}
-		<-ended
 	})
 }
 
 // An error of emit ends the call at once and comes back as it is.
 func TestStream_EmitErrorEndsTheCall(t *testing.T) {
 	t.Parallel()
-	ended := make(chan struct{})
-	inBubble(t, func(w http.ResponseWriter, r *http.Request) {
-		_ = flush(w, hello)
-		<-r.Context().Done()
-		close(ended)
-	}, func(t *testing.T, up Upstream) {
-		full := errors.New("log is full")
-		_, err := up.Stream(t.Context(), ask("m", "Hello"), func(schema.Event) error { return full })
-		if err != full {
-			t.Errorf("err = %v", err)
-		}
-		<-ended
+	inEachDialect(t, func(t *testing.T, dialect, hello, _ string) {
+		ended := make(chan struct{})
+		inBubbleOf(t, dialect, func(w http.ResponseWriter, r *http.Request) {
+			_ = flush(w, hello)
+			<-r.Context().Done()
+			close(ended)
+		}, func(t *testing.T, up Upstream) {
+			full := errors.New("log is full")
+			_, err := up.Stream(t.Context(), ask("m", "Hello"), func(schema.Event) error { return full })
+			if err != full {
+				t.Errorf("err = %v", err)
+			}
+			<-ended
+		})
 	})
 }
