@@ -83,13 +83,15 @@ type MCPServerConfig struct {
 // UpstreamConfig is one LLM endpoint.
 type UpstreamConfig struct {
 	Name    string   `yaml:"name"     help:"Name in GET /v1/models and in logs."`
-	Dialect string   `yaml:"dialect"  help:"chat (any /v1/chat/completions), responses (any /v1/responses) or demo."`
+	Dialect string   `yaml:"dialect"  help:"chat (any /v1/chat/completions), responses (any /v1/responses), messages (Anthropic, any /v1/messages) or demo."`
 	BaseURL string   `yaml:"base_url" help:"Address up to and with the version."`
-	APIKey  Secret   `yaml:"api_key"  help:"Sent as a bearer token. Empty: none."`
+	APIKey  Secret   `yaml:"api_key"  help:"Sent as a bearer token, in dialect messages as x-api-key. Empty: none."`
 	Models  []string `yaml:"models"   help:"Model names it serves; * stands for any text. Default: all."`
 
 	MaxTokensName string `yaml:"max_tokens_name" help:"Dialect chat: max_completion_tokens (default), or max_tokens for servers that know only the older name."`
 	SendReasoning bool   `yaml:"send_reasoning"  help:"Dialect chat: give earlier reasoning back, as reasoning_content."`
+	MaxTokens     int64  `yaml:"max_tokens"      help:"Dialect messages: tokens of an answer whose request has no max_output_tokens. Default 32000."`
+	CachePrompts  bool   `yaml:"cache_prompts"   help:"Dialect messages: cache each prompt for the calls that go on from it. Reading costs less then, writing more."`
 
 	FirstByte time.Duration `yaml:"first_byte" help:"Time to the first byte of an answer. Default 2m."`
 	Idle      time.Duration `yaml:"idle"       help:"Time between two bytes of an answer. Default 1m."`

@@ -22,6 +22,7 @@ var exampleValues = map[string]string{
 	"upstreams.name": "main", "upstreams.dialect": "chat", "upstreams.base_url": "http://127.0.0.1:4010/v1",
 	"upstreams.api_key": "${MAIN_KEY}", "upstreams.models": `["gpt-*", "local-*"]`,
 	"upstreams.max_tokens_name": "max_tokens", "upstreams.send_reasoning": "true",
+	"upstreams.max_tokens": "32000", "upstreams.cache_prompts": "true",
 	"upstreams.first_byte": "2m", "upstreams.idle": "1m", "upstreams.total": "1h",
 	"mcp.servers.label": "files", "mcp.servers.url": "https://mcp.example.com/mcp",
 	"mcp.servers.command":       `[npx, -y, "@modelcontextprotocol/server-filesystem", /srv/docs]`,

@@ -48,6 +48,7 @@ func (c *Config) upstreams(log *slog.Logger) []upstream.Config {
 		out = append(out, upstream.Config{
 			Name: u.Name, Dialect: u.Dialect, BaseURL: u.BaseURL, APIKey: u.APIKey.Reveal(), Models: u.Models,
 			MaxTokensName: u.MaxTokensName, SendReasoning: u.SendReasoning,
+			MaxTokens: u.MaxTokens, CachePrompts: u.CachePrompts,
 			FirstByte: u.FirstByte, Idle: u.Idle, Total: u.Total, Logger: log,
 		})
 	}
