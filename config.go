@@ -38,6 +38,7 @@ type Config struct {
 
 	NATS   NATSConfig   `embed:"" prefix:"nats."`
 	MCP    MCPConfig    `embed:"" prefix:"mcp."`
+	CORS   CORSConfig   `embed:"" prefix:"cors."`
 	Limits LimitsConfig `embed:"" prefix:"limits."`
 	Log    LogConfig    `embed:"" prefix:"log."`
 }
@@ -98,6 +99,11 @@ type UpstreamConfig struct {
 	Total     time.Duration `yaml:"total"      help:"Time for a whole answer. Default 1h."`
 }
 
+// CORSConfig says which web pages may use the API, besides those of its own origin.
+type CORSConfig struct {
+	Origins []string `placeholder:"ORIGIN" help:"Origins whose pages may use the API, as browsers write them: https://app.example.com, http://localhost:3000. * for all. None by default."`
+}
+
 // LimitsConfig bounds what a node does.
 type LimitsConfig struct {
 	Runs      int           `default:"256" help:"Runs that this node works on at once. More wait in the queue."`
@@ -149,7 +155,7 @@ func (c *Config) complete() {
 
 // check finds what no single setting shows. Its errors say what to do.
 func (c *Config) check() error {
-	return errors.Join(c.validateListen(), c.validateNATS(), c.validateDemo(), c.validateLimits(), c.validateServers())
+	return errors.Join(c.validateListen(), c.validateNATS(), c.validateDemo(), c.validateCORS(), c.validateLimits(), c.validateServers())
 }
 
 func (c *Config) validateListen() error {
@@ -213,6 +219,23 @@ func (c *Config) validateDemo() error {
 		return errors.New("demo is off and there is no upstream: nothing could answer a request")
 	case c.DemoOn() && (!c.HasRole(roleGateway) || !c.HasRole(roleProducer)):
 		return errors.New("the demo needs both roles, gateway and producer: name an upstream, or set demo: off")
+	}
+	return nil
+}
+
+// validateCORS refuses what no browser would ever send as its origin.
+func (c *Config) validateCORS() error {
+	for _, origin := range c.CORS.Origins {
+		u, err := url.Parse(origin)
+		switch {
+		case origin == "*":
+		case err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin:
+			return fmt.Errorf("cors.origins: %q is not an origin such as https://app.example.com, or *", origin)
+		case strings.ContainsAny(u.Host, "*?"):
+			return fmt.Errorf("cors.origins: %q: patterns are not known, only whole origins, or * for all", origin)
+		case strings.ToLower(origin) != origin, u.Scheme == "https" && u.Port() == "443", u.Scheme == "http" && u.Port() == "80":
+			return fmt.Errorf("cors.origins: %q: browsers write an origin in lower case, and without the scheme's own port", origin)
+		}
 	}
 	return nil
 }

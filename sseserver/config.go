@@ -106,6 +106,9 @@ type Config struct {
 	// loopback address, with or without port. A server without keys needs it: any web page could reach it else, by
 	// pointing a name of its own at 127.0.0.1. False answers to any name.
 	LoopbackHosts bool
+	// Origins are the origins whose pages may use the API, as browsers write them (scheme://host, :port unless it is the
+	// scheme's own), or "*" for all. None means that only pages of the server's own origin may.
+	Origins []string
 
 	Logger   *slog.Logger         // nil discards
 	Registry *prometheus.Registry // nil makes one; served at /metrics

@@ -25,7 +25,7 @@
 //
 // # Middleware, from the outside in
 //
-//	request id → access log, metrics → recover → header limit → host → trace → route → tenant, body, handler
+//	request id → access log, metrics → recover → CORS → header limit → host → origin → trace → route → tenant, body, handler
 //
 // Deliberately absent: compression (a compressor holds frames back), content negotiation (the SDKs send
 // `Accept: application/json` for streams), and any state of its own that a restart could lose.

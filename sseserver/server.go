@@ -32,7 +32,7 @@ func New(cfg Config) *Server {
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.Logger.SetOutput(io.Discard)
 	s.echo.HTTPErrorHandler = s.refuse
-	s.echo.Use(requestID, s.observe, recoverPanic, s.limitHeader, s.checkHost, s.span)
+	s.echo.Use(requestID, s.observe, recoverPanic, s.cors, s.limitHeader, s.checkHost, s.checkOrigin, s.span)
 	s.route()
 	return s
 }
