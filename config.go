@@ -112,6 +112,8 @@ type LimitsConfig struct {
 	AckWait   time.Duration `default:"6s"  help:"After how much silence of a node its runs are given to another."`
 	Heartbeat time.Duration `default:"2s"  help:"How often a node says that it still works on a run."`
 
+	RequestsPerMinute int `default:"0" help:"Responses that a tenant may start on this node in a minute, on average and at once; more get 429. Each node counts for itself. 0: no limit."`
+
 	Body         Bytes         `default:"1MiB"  help:"Size of a request body."`
 	Connections  int           `default:"18000" help:"Open connections. Stay below the limit of open files (ulimit -n)."`
 	SSEHeartbeat time.Duration `default:"15s"   name:"sse-heartbeat" help:"After how much silence a stream is sent a comment."`
@@ -248,6 +250,8 @@ func (c *Config) validateLimits() error {
 			c.LogAge(), l.RunTime)
 	case min(l.RunTime, l.AckWait, l.Heartbeat, l.SSEHeartbeat, l.Drain, l.ArchiveAge) <= 0:
 		return errors.New("limits: a duration must be more than 0")
+	case l.RequestsPerMinute < 0:
+		return errors.New("limits.requests_per_minute: must not be negative; 0 sets no limit")
 	case min(l.Runs, l.Turns, l.Connections) <= 0 || min(l.Body, l.LogBytes, l.QueueBytes) <= 0:
 		return errors.New("limits: a number or size must be more than 0")
 	case l.Heartbeat >= l.AckWait:

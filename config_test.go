@@ -158,6 +158,7 @@ func TestConfig_Refused(t *testing.T) {
 		{"an origin in capitals", "cors: {origins: ['https://App.example.com']}\n", "in lower case"},
 		{"an origin with its port", "cors: {origins: ['https://app.example.com:443']}\n", "the scheme's own port"},
 		{"no turns", "limits: {turns: 0}\n", "limits: a number"},
+		{"a negative rate", "limits: {requests_per_minute: -1}\n", "limits.requests_per_minute"},
 		{"no time", "limits: {drain: 0s}\n", "limits: a duration"},
 		{"a label", "mcp: {servers: [{label: a.b, url: 'http://x'}]}\n", `the label "a.b"`},
 		{"a label twice", "mcp: {servers: [{label: a, url: 'http://x'}, {label: a, command: [b]}]}\n", "another server with the label a"},

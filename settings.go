@@ -76,7 +76,8 @@ func (c *Config) pool(log *slog.Logger) mcp.Config {
 
 func (c *Config) face() sseserver.Limits {
 	return sseserver.Limits{
-		MaxBody: int64(c.Limits.Body), MaxConns: c.Limits.Connections,
+		RequestsPerMinute: c.Limits.RequestsPerMinute,
+		MaxBody:           int64(c.Limits.Body), MaxConns: c.Limits.Connections,
 		Heartbeat: c.Limits.SSEHeartbeat, DrainTimeout: c.Limits.Drain,
 	}
 }

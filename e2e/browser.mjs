@@ -1,18 +1,10 @@
 // Drives clients/browser/index.html in Chromium: node browser.mjs PAGE_URL STREAM_URL
 // Prints what the page ended with, and what became of an EventSource that is never told to close.
-import { chromium } from 'playwright-core'
+import { browse } from './chromium.mjs'
 
 const [page_url, stream_url] = process.argv.slice(2)
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium',
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync',
-  ],
-})
-try {
-  const page = await browser.newPage()
-  await page.goto(page_url)
+
+await browse(page_url, async (page) => {
   await page.waitForFunction(() => document.body.dataset.status, null, { timeout: 60_000 })
   const status = await page.evaluate(() => document.body.dataset.status)
   const text = await page.textContent('#text')
@@ -24,7 +16,5 @@ try {
     events.onerror = () => events.readyState === EventSource.CLOSED && resolve({ opened })
   }), stream_url)
 
-  console.log(JSON.stringify({ status, text, stopped }))
-} finally {
-  await browser.close()
-}
+  return { status, text, stopped }
+})

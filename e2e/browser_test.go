@@ -38,7 +38,7 @@ func TestBrowser(t *testing.T) {
 	id := g.begin(t, "demo-slow")
 
 	origin, stream := "http://"+cut.address(), "/v1/responses/"+id+"?stream=true"
-	got := browse(t, origin+"/?response="+id, origin+stream)
+	got := browse[page](t, "browser.mjs", origin+"/?response="+id, origin+stream)
 
 	logged := g.replay(t, id)
 	if got.Status != "completed" || got.Text != logged.text {
@@ -81,18 +81,19 @@ func (g *gateway) begin(t *testing.T, model string) string {
 	return stream.Current().Response.ID
 }
 
-func browse(t *testing.T, pageURL, streamURL string) page {
+// browse runs a driver of the browser, and returns what it printed.
+func browse[T any](t *testing.T, driver string, args ...string) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, node, "browser.mjs", pageURL, streamURL)
+	cmd := exec.CommandContext(ctx, node, append([]string{driver}, args...)...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("drive the browser: %v\n%s", err, stderr.String())
 	}
-	var got page
+	var got T
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("read what the browser said: %v: %s", err, out)
 	}

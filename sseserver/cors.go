@@ -27,6 +27,7 @@ var allowedHeaders = []string{
 // exposedHeaders are what a page may read, besides those that any page may.
 var exposedHeaders = strings.Join([]string{
 	echo.HeaderXRequestID, "X-Should-Retry", echo.HeaderRetryAfter, headerCursor,
+	headerLimit, headerRemaining, headerReset,
 }, ", ")
 
 // cors lets pages of other origins in, those that the operator names. It only adds headers: who answers, an OPTIONS
@@ -101,14 +102,8 @@ func mayBeSent(name string) bool {
 // needs no preflight, and only keeps the answer from the page. Sec-Fetch-Site or Origin gives such a request away; a
 // caller that is no browser sends neither. A WebSocket begins with a GET that no CORS guards, so it is judged as well.
 func (s *Server) checkOrigin(next echo.HandlerFunc) echo.HandlerFunc {
-	if slices.Contains(s.cfg.Origins, anyOrigin) {
+	if s.origins == nil {
 		return next
-	}
-	guard := http.NewCrossOriginProtection()
-	for _, origin := range s.cfg.Origins {
-		if err := guard.AddTrustedOrigin(origin); err != nil {
-			panic(fmt.Sprintf("sseserver: internal error: origin in the config: %v", err))
-		}
 	}
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -116,7 +111,7 @@ func (s *Server) checkOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 			r = r.WithContext(r.Context()) // a copy
 			r.Method = http.MethodPost
 		}
-		if guard.Check(r) != nil {
+		if s.origins.Check(r) != nil {
 			e := schema.Refuse("origin_not_allowed", "",
 				"Pages of this origin may not use this gateway. cors.origins in its configuration lists those that may.")
 			e.Status = http.StatusForbidden
@@ -124,4 +119,18 @@ func (s *Server) checkOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// guardOf trusts pages of the given origins, and of the server's own. It is nil if there is nothing to guard.
+func guardOf(origins []string) *http.CrossOriginProtection {
+	if slices.Contains(origins, anyOrigin) {
+		return nil
+	}
+	guard := http.NewCrossOriginProtection()
+	for _, origin := range origins {
+		if err := guard.AddTrustedOrigin(origin); err != nil {
+			panic(fmt.Sprintf("sseserver: internal error: origin in the config: %v", err))
+		}
+	}
+	return guard
 }

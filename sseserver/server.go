@@ -16,10 +16,12 @@ type Server struct {
 	echo        *echo.Echo
 	metrics     *metrics
 	subscribers *subscribers
+	origins     *http.CrossOriginProtection // nil lets all in
+	buckets     *buckets
 }
 
-// New returns a server of cfg. It panics if cfg.Broker, cfg.Library or cfg.Follow is missing, or a metric is registered twice: both
-// are the program's own mistakes.
+// New returns a server of cfg. It panics if cfg.Broker, cfg.Library or cfg.Follow is missing, an origin is none, or a
+// metric is registered twice: all are the program's own mistakes.
 func New(cfg Config) *Server {
 	if cfg.Broker == nil || cfg.Library == nil || cfg.Follow == nil {
 		panic("sseserver: internal error: no broker in the config")
@@ -28,6 +30,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, echo: echo.New(),
 		metrics: newMetrics(cfg.Registry), subscribers: newSubscribers(),
+		origins: guardOf(cfg.Origins), buckets: newBuckets(cfg.RequestsPerMinute),
 	}
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.Logger.SetOutput(io.Discard)
@@ -42,7 +45,7 @@ func New(cfg Config) *Server {
 func (s *Server) Handler() http.Handler { return s.echo }
 
 func (s *Server) route() {
-	s.echo.POST("/v1/responses", s.create)
+	s.echo.POST("/v1/responses", s.create, s.limitRate)
 	s.echo.GET("/v1/responses/:id", s.retrieve)
 	s.echo.GET("/v1/responses/:id/input_items", s.inputItems)
 	s.echo.GET("/v1/models", s.models)
