@@ -29,7 +29,15 @@ func (s *Server) await(ctx context.Context, c echo.Context, ref schema.Ref) erro
 	if failure := failure(resp); failure != nil {
 		return startedError{failure}
 	}
-	return s.answer(c, http.StatusOK, resp)
+	return s.answerStarted(c, resp)
+}
+
+// answerStarted answers a response whose run has begun.
+func (s *Server) answerStarted(c echo.Context, resp *schema.Response) error {
+	if err := s.answer(c, http.StatusOK, resp); err != nil {
+		return startedError{err}
+	}
+	return nil
 }
 
 // left is the answer to the creator of a response that this node can follow no longer. The response goes on.

@@ -43,6 +43,7 @@ func (s *Server) create(c echo.Context) error {
 		return err
 	}
 	defer leave()
+	c.Set(keyStarted, true)
 	p, err := s.place(ctx, o)
 	if err != nil {
 		return err
@@ -53,13 +54,13 @@ func (s *Server) create(c echo.Context) error {
 	case !o.req.Backgrounds():
 		return s.await(ctx, c, p.ref)
 	case p.begun != nil:
-		return s.answer(c, http.StatusOK, p.begun)
+		return s.answerStarted(c, p.begun)
 	}
 	state, err := s.cfg.Broker.Fold(ctx, p.ref)
 	if err != nil {
 		return left(ctx, p.ref, err)
 	}
-	return s.answer(c, http.StatusOK, state.Response())
+	return s.answerStarted(c, state.Response())
 }
 
 // streamPlaced streams a response that was made just now, or before under the same key: then a client that was cut off may

@@ -74,6 +74,9 @@ func pathOf(r *http.Request) string {
 	return path[:min(len(path), maxLoggedPath)]
 }
 
+// keyStarted marks a request that has begun to commit a run: a panic may have come before or behind the commit point.
+const keyStarted = "started"
+
 // recoverPanic makes an error of a panic. An abort that was meant passes.
 func recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
@@ -84,6 +87,9 @@ func recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 			if p != nil {
 				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+				if c.Get(keyStarted) != nil {
+					err = startedError{err}
+				}
 			}
 		}()
 		return next(c)

@@ -38,6 +38,8 @@ func (s *Server) server(base context.Context) *http.Server {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       withConn,
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like any unknown URL, with a request id
 	}
 }
 
