@@ -54,6 +54,7 @@ func (s *Server) route() {
 		s.echo.Match([]string{http.MethodGet, http.MethodHead}, path, check) // many load balancers ask with HEAD
 	}
 	s.echo.GET("/metrics", s.scrape())
+	s.echo.GET("/openapi.yaml", s.describe)
 	for path, h := range s.cfg.Mount {
 		s.mount(path, h)
 	}
