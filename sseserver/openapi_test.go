@@ -213,7 +213,7 @@ func TestOpenAPI_SchemasCanRefuse(t *testing.T) {
 		{"Error", `{"error":{"message":"m","type":"t"}}`},
 		{"CreateRequest", `{"model":"demo"}`},
 		{"CreateRequest", `{"model":"demo","input":"hi","temperature":3}`},
-		{"CreateRequest", `{"model":"demo","input":[{"type":"item_reference","id":"x"}]}`},
+		{"CreateRequest", `{"model":"demo","input":[{"type":"item_reference"}]}`},
 	} {
 		if validate(d.schema(t, c.schema), []byte(c.data)) == nil {
 			t.Errorf("%s takes %s", c.schema, c.data)

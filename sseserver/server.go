@@ -48,6 +48,9 @@ func (s *Server) route() {
 	s.echo.POST("/v1/responses", s.create, s.limitRate)
 	s.echo.GET("/v1/responses/:id", s.retrieve)
 	s.echo.GET("/v1/responses/:id/input_items", s.inputItems)
+	for _, path := range []string{"/v1/responses/", "/v1/responses/:id/*", "/v1/models/"} {
+		s.echo.RouteNotFound(path, echo.NotFoundHandler) // else echo takes the rest of the path for an id
+	}
 	s.echo.GET("/v1/models", s.models)
 	s.echo.GET("/v1/models/*", s.model)
 	for path, check := range map[string]echo.HandlerFunc{"/healthz": s.healthz, "/readyz": s.readyz} {
