@@ -33,25 +33,23 @@ func (r *run) fail(ctx context.Context, cause *schema.ResponseError) error {
 	})
 }
 
+// cancelled ends a response that somebody has cancelled.
+func (r *run) cancelled(ctx context.Context) error {
+	events, err := r.fold.Cancel(r.seq)
+	return r.close(ctx, events, err)
+}
+
 // end closes what is open and appends the terminal event. It returns when that is durable.
 func (r *run) end(ctx context.Context, t schema.EventType, set func(*schema.Response)) error {
-	closing, err := r.seq.Abort()
+	events, err := r.fold.End(r.seq, t, set)
+	return r.close(ctx, events, err)
+}
+
+func (r *run) close(ctx context.Context, events []schema.Event, err error) error {
 	if err != nil {
 		return err
 	}
-	last, err := r.seq.Finish(t, func(resp *schema.Response) {
-		set(resp)
-		if resp.Usage = r.fold.Usage; resp.Usage == nil {
-			resp.Usage = &schema.Usage{} // clients require it, and there was nothing to count
-		}
-		if t := r.fold.Turn; t != nil && t.Tier != "" {
-			resp.ServiceTier = &t.Tier
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if err := r.log.Append(ctx, append(closing, last...)...); err != nil {
+	if err := r.log.Append(ctx, events...); err != nil {
 		return err
 	}
 	return r.log.Flush(ctx)

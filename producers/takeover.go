@@ -11,9 +11,6 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// fromLog is the producer of items that an earlier attempt announced and this one brings to the wire.
-const fromLog = "log"
-
 // takeOver puts the run where the log says that earlier attempts have left it. For a first attempt there is nothing to do.
 func (r *run) takeOver(ctx context.Context) error {
 	if r.fold.Attempt == 0 {
@@ -66,45 +63,17 @@ func (r *run) takeOverTurn(ctx context.Context) error {
 		if _, known := r.fold.Results[c.ID]; !known && c.Refusal == nil && !r.node.Idempotent(c.Label, c.Name) {
 			c.Refusal = httpFailure("outcome unknown: the gateway was interrupted during the call")
 		}
-		k := &call{Call: c, producer: fromLog, local: c.ID}
+		k := &call{Call: c, producer: schema.FromLog, local: c.ID}
 		if open != nil && open.ID == c.ID {
 			k.producer = "" // an item that was open before belongs to nobody
 		}
 		r.pending = append(r.pending, k)
 	}
-	for _, it := range t.Held {
-		if done[it.ID] {
-			continue
-		}
-		if err := r.bringBack(ctx, it, open != nil && open.ID == it.ID); err != nil {
-			return err
-		}
+	out, err := r.fold.Restore(r.seq)
+	if appended := r.append(ctx, out); appended != nil {
+		return appended
 	}
-	return nil
-}
-
-// bringBack puts an item that was not done on in line again: a call as far as its arguments, any other whole. One that was
-// open goes on where it was.
-func (r *run) bringBack(ctx context.Context, it schema.Item, open bool) error {
-	var events []schema.Event
-	producer := fromLog
-	if open {
-		producer = ""
-	} else {
-		events = append(events, schema.Event{Type: schema.ItemAdded, Item: new(it)})
-	}
-	switch {
-	case it.Type != schema.KindMCPCall:
-		events = append(events, schema.Event{Type: schema.ItemDone, Item: &it})
-	case !open:
-		events = append(events, schema.Event{Type: schema.CallArguments, ItemID: it.ID, Arguments: it.Arguments})
-	}
-	for _, e := range events {
-		if err := r.push(ctx, producer, e); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // closeOpen deals with an item that is open and of which no turn's record tells: a model call cannot be taken up in its

@@ -10,6 +10,8 @@ import (
 // Claim is the body of a claim record.
 type Claim struct {
 	Node string `json:"node"`
+	// Cancel says that the attempt only ends the response, as cancelled, since nobody else did.
+	Cancel bool `json:"cancel,omitzero"`
 }
 
 // Turn is the body of a turn record: a model call has ended, and how. What the model's last item has not shown by then
