@@ -20,6 +20,8 @@ const (
 	DefaultLogBytes   = 4 << 30
 	DefaultRunBytes   = 256 << 20
 	DefaultAckWait    = 6 * time.Second
+	// DefaultCancelPatience leaves an owner that is alive ample time, and whoever waits for the end half of its 2 s.
+	DefaultCancelPatience = time.Second
 
 	// maxPartitions bounds what a wrong setting can make: each partition is two streams.
 	maxPartitions = 256
@@ -59,6 +61,9 @@ type Config struct {
 	// AckWait is how long a silent worker keeps a job (0: 6 s); Heartbeat how often a busy one calls (0: AckWait/3).
 	AckWait, Heartbeat time.Duration
 
+	// CancelPatience is how long Cancel leaves it to the owner of a run to end it (0: 1 s). Then Cancel does.
+	CancelPatience time.Duration
+
 	// SecretKey, 32 bytes, seals secrets in the queue. Nodes share it. Nil is allowed with the embedded server only: it makes
 	// one on its first start.
 	SecretKey []byte
@@ -80,6 +85,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.RunBytes, DefaultRunBytes)
 	orDefault(&c.AckWait, DefaultAckWait)
 	orDefault(&c.Heartbeat, c.AckWait/3)
+	orDefault(&c.CancelPatience, DefaultCancelPatience)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

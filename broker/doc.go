@@ -24,6 +24,9 @@
 // Fenced: a record stands behind the record that its writer knew as the last one, or nowhere. Of two writers of one log
 // at most one goes on; the other gets [ErrFenced] and can do no harm, however late it notices.
 //
+// Ended, by whoever can: [Broker.Cancel] asks the owner of a run, and takes the log from one that does not answer. What
+// [Broker.Delete] has erased is gone for everybody, and overwritten in the archive, however late a seal comes.
+//
 // In order, once: the records of a log form a hash chain from [schema.Genesis], and their sequence numbers are dense.
 //
 // # Failure

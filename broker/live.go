@@ -24,10 +24,11 @@ type heard struct {
 	entry
 	position, previous uint64
 	stored             time.Time // by the server's clock; zero on the live subject
+	gone               bool      // no record: the response was erased
 }
 
-// live gives each record of a response, as it is republished after it was stored, to the listeners of that response: at most
-// once, perhaps repeated, in order as far as they come. One subscription serves all listeners of a response in this process,
+// live gives each record of a response, as it is republished after it was stored, and word of its erasure, to the listeners
+// of that response: at most once, perhaps repeated, in order as far as they come. One subscription serves all listeners of a response in this process,
 // hub and writer, so the server sends each record once.
 type live struct {
 	nc      *nats.Conn
@@ -130,6 +131,9 @@ func (l *live) deliver(t *topic, m *nats.Msg) {
 }
 
 func hear(m *nats.Msg) (*heard, error) {
+	if m.Header.Get(headerKind) == kindGone {
+		return &heard{gone: true}, nil
+	}
 	e, err := decode(m.Header, m.Data)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ type metrics struct {
 	writers prometheus.Gauge
 	claimed prometheus.Counter
 	refused prometheus.Counter
+	cancels *prometheus.CounterVec // responses that Cancel was called for, by who ended them
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -35,11 +36,13 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		claimed: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_jobs_claimed_total", Help: "Jobs handed out to this node."}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_runs_refused_total",
 			Help: "Runs refused because log or queue were too full."}),
+		cancels: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_cancels_total",
+			Help: "Cancels, by who ended the response: its owner when asked; this node, where nobody owned it, or by the fence, where the owner did not answer; or it had ended."}, []string{"by"}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.appends, m.packed, m.retries, m.lost, m.sealed, m.writers, m.claimed, m.refused} {
+	for _, c := range []prometheus.Collector{m.appends, m.packed, m.retries, m.lost, m.sealed, m.writers, m.claimed, m.refused, m.cancels} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of the broker: %w", err)
 		}

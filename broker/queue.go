@@ -191,6 +191,19 @@ func (j *Job) Ack(ctx context.Context) error {
 	return nil
 }
 
+// Drop ends the job of a response that was erased: what a seal was cut short with is erased too, then the job is acked. The
+// job of any other response is just acked.
+func (j *Job) Drop(ctx context.Context) error {
+	p, err := locate(j.Command.Ref(), j.broker.partitions)
+	if err == nil {
+		_, err = j.broker.sweep(ctx, p)
+	}
+	if err != nil {
+		return fmt.Errorf("drop job %s: %w", j.Command.Response, err)
+	}
+	return j.Ack(ctx)
+}
+
 // nakDelay lets a claim of this process that has just been given up leave the queue: the server would hand the job to it
 // and nobody would hear, for the whole of Config.AckWait.
 const nakDelay = 50 * time.Millisecond

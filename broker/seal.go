@@ -14,7 +14,7 @@ import (
 // Seal writes the archive of the response, from the records that were read and written: parts, then the manifest, which alone
 // means sealed. Call it once the terminal event is durable and nothing more will come. Without keep only the digest is
 // written. Sealing again, by this writer or a later attempt's, changes nothing and returns nil. ErrGone: the response was
-// erased, so there is nothing to seal; a seal that an erasure has overtaken returns it too, and the eraser must erase again.
+// erased, so there is nothing to seal; a seal that an erasure has overtaken erases what it has written, and returns it too.
 // A log that does not begin with its request is not sealed: *CorruptError.
 func (w *Writer) Seal(ctx context.Context, keep bool) error {
 	if w.archived {
@@ -41,7 +41,12 @@ func (w *Writer) seal(ctx context.Context, keep bool) error {
 	if err := w.b.store(ctx, w.place, entries, keep); err != nil {
 		return err
 	}
-	return w.b.refuseGone(ctx, w.place)
+	// A tombstone that was set before the last part was written is seen here; one that is set later, its setter sees the parts.
+	gone, err := w.b.sweep(ctx, w.place)
+	if gone && err == nil {
+		err = ErrGone
+	}
+	return err
 }
 
 // records returns the whole log, read again where it was too large to keep.

@@ -19,7 +19,13 @@ func (s source) Live(ref schema.Ref, deliver func(hub.Record)) (stop func(), err
 	if err != nil {
 		return nil, err
 	}
-	return s.b.live.listen(p.live(), func(h *heard) { deliver(served(h)) })
+	return s.b.live.listen(p.live(), func(h *heard) {
+		if h.gone {
+			s.b.Drop(ref)
+			return
+		}
+		deliver(served(h))
+	})
 }
 
 func (s source) Tip(ctx context.Context, ref schema.Ref) (uint64, error) {

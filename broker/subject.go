@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
+	"strings"
 
 	"github.com/midstream-dev/midstream/schema"
 )
@@ -18,6 +19,8 @@ const (
 
 	leaderGet = "$JS.API.STREAM.MSG.GET."
 	directGet = "$JS.API.DIRECT.GET."
+
+	controlPrefix = "ms.control."
 )
 
 // goneToken takes the place of a part number in the archive: a message there says that the response was erased.
@@ -57,8 +60,20 @@ func (p place) part(n int) string { return p.subject("ms.archive.") + "." + strc
 // gone is the subject of the tombstone.
 func (p place) gone() string { return p.subject("ms.archive.") + "." + goneToken }
 
+// archived is the pattern of every part, and of the tombstone.
+func (p place) archived() string { return p.subject("ms.archive.") + ".*" }
+
+// control is the subject of requests to cancel.
+func (p place) control() string { return controlPrefix + p.ref.Tenant() + "." + p.ref.Response() }
+
 func (p place) subject(family string) string {
 	return family + strconv.Itoa(p.partition) + "." + p.ref.Tenant() + "." + p.ref.Response()
+}
+
+// controlRef reads what place.control has written.
+func controlRef(subject string) (schema.Ref, error) {
+	tenant, response, _ := strings.Cut(strings.TrimPrefix(subject, controlPrefix), ".")
+	return schema.NewRef(tenant, response)
 }
 
 func runSubject(ref schema.Ref) string { return "ms.run." + ref.Tenant() + "." + ref.Response() }
@@ -71,5 +86,5 @@ func archiveSubjects(p int) string { return fmt.Sprintf("ms.archive.%d.*.*.*", p
 const (
 	runSubjects     = "ms.run.*.*"
 	ingestSubjects  = "ms.ingest.*.*.*"
-	controlSubjects = "ms.control.*.*"
+	controlSubjects = controlPrefix + "*.*"
 )

@@ -144,9 +144,13 @@ func (w *Writer) Close() {
 	w.silent()
 }
 
-// listen hears of foreign claims, so that a fenced worker learns of it while it appends nothing.
+// listen hears of foreign claims and of an erasure, so that a worker learns of it while it appends nothing.
 func (w *Writer) listen(behind uint64) {
 	stop, err := w.b.live.listen(w.place.live(), func(h *heard) {
+		if h.gone {
+			w.fail(ErrGone)
+			return
+		}
 		if h.Nonce != w.nonce && h.position > behind {
 			w.fail(ErrFenced)
 		}
