@@ -22,6 +22,8 @@ type log interface {
 	Begin(context.Context, schema.Record, schema.Ref) error
 	Read(context.Context, schema.Ref) ([]schema.Record, error)
 	Writer(ctx context.Context, ref schema.Ref, attempt int, nonce string) (writer, error)
+	Cancel(context.Context, schema.Ref) error
+	Delete(context.Context, schema.Ref) error
 }
 
 type writer interface {
@@ -44,6 +46,9 @@ func (l modelLog) Writer(ctx context.Context, ref schema.Ref, attempt int, nonce
 }
 
 type brokerLog struct{ b *broker.Broker }
+
+func (l brokerLog) Cancel(ctx context.Context, ref schema.Ref) error { return l.b.Cancel(ctx, ref) }
+func (l brokerLog) Delete(ctx context.Context, ref schema.Ref) error { return l.b.Delete(ctx, ref) }
 
 func (l brokerLog) Begin(ctx context.Context, rec schema.Record, ref schema.Ref) error {
 	return l.b.Begin(ctx, rec, ref)
@@ -80,8 +85,11 @@ func open(tb testing.TB, cfg broker.Config) *broker.Broker {
 }
 
 func openEmbedded(tb testing.TB) log {
-	return brokerLog{open(tb, broker.Config{DataDir: tb.TempDir(), SyncInterval: time.Minute, Partitions: 2})}
+	return brokerLog{open(tb, broker.Config{DataDir: tb.TempDir(), SyncInterval: time.Minute, Partitions: 2, CancelPatience: patienceWithOwners})}
 }
+
+// patienceWithOwners is short: the owners of this suite answer nobody.
+const patienceWithOwners = 20 * time.Millisecond
 
 // openExternal is a broker on a NATS server that is reached over TCP.
 func openExternal(tb testing.TB) log {
@@ -99,6 +107,7 @@ func openExternal(tb testing.TB) log {
 	})
 	return brokerLog{open(tb, broker.Config{
 		URL: s.URL(), User: "midstream", Password: "only for tests", Partitions: 2, SecretKey: bytes.Repeat([]byte{7}, 32),
+		CancelPatience: patienceWithOwners,
 	})}
 }
 
@@ -128,6 +137,9 @@ func conform(t *testing.T, l log) {
 		"takeover continues": takeoverContinues,
 		"seal again":         sealAgain,
 		"closed":             closedWriter,
+		"cancel":             cancelOnce,
+		"cancel fences":      cancelFences,
+		"delete":             deleteForEver,
 	} {
 		t.Run(name, func(t *testing.T) { run(newBench(t, l, "resp_"+strings.ReplaceAll(name, " ", "_"))) })
 	}
@@ -339,4 +351,56 @@ func closedWriter(b *bench) {
 	b.want(w.Append(b.ctx(), token(1)), broker.ErrClosed)
 	b.want(w.Commit(b.ctx(), schema.RecordClaim, nil), broker.ErrClosed)
 	b.want(w.Err(), broker.ErrClosed)
+}
+
+// A response that nobody works on is ended by a cancel, once; an unknown one is not found.
+func cancelOnce(b *bench) {
+	b.want(b.Cancel(b.ctx(), b.ref), broker.ErrNotFound)
+	b.begin()
+	b.want(b.Cancel(b.ctx(), b.ref), nil)
+	b.want(b.Cancel(b.ctx(), b.ref), nil)
+	if status, n := lastStatus(b), len(b.records()); status != schema.StatusCancelled || n != 2 {
+		b.Errorf("status %s in %d records", status, n)
+	}
+}
+
+// A cancel takes the log from an owner that does not answer: its stream ends, and it writes no more.
+func cancelFences(b *bench) {
+	b.begin()
+	run, err := schema.FoldRun(b.ref, b.records())
+	b.want(err, nil)
+	events, err := schema.NewSequencer(&run.State).Push("gateway", schema.Event{Type: schema.InProgress})
+	b.want(err, nil)
+	w := b.writer("owner")
+	b.want(w.Commit(b.ctx(), schema.RecordClaim, []byte("{}"), events...), nil)
+	b.want(b.Cancel(b.ctx(), b.ref), nil)
+	if err = w.Append(b.ctx(), token(2)); err == nil {
+		err = w.Flush(b.ctx())
+	}
+	b.want(err, broker.ErrFenced)
+	b.want(b.Cancel(b.ctx(), b.ref), nil)
+	if status := lastStatus(b); status != schema.StatusCancelled {
+		b.Error(status)
+	}
+}
+
+// lastStatus checks the whole stream and returns the status at its end.
+func lastStatus(b *bench) string {
+	b.Helper()
+	state, err := schema.CheckStream([]byte(strings.Join(served(b.records()), "")))
+	b.want(err, nil)
+	return state.Response().Status
+}
+
+// What was deleted is gone for everybody, and is not deleted twice; what never was is not found.
+func deleteForEver(b *bench) {
+	b.want(b.Delete(b.ctx(), b.ref), broker.ErrNotFound)
+	b.begin()
+	b.want(b.Delete(b.ctx(), b.ref), nil)
+	b.want(b.Delete(b.ctx(), b.ref), broker.ErrGone)
+	b.want(b.Cancel(b.ctx(), b.ref), broker.ErrGone)
+	_, err := b.Read(b.ctx(), b.ref)
+	b.want(err, broker.ErrGone)
+	_, err = b.Writer(b.ctx(), b.ref, 1, "n1")
+	b.want(err, broker.ErrGone)
 }

@@ -14,11 +14,12 @@ import (
 type Log struct {
 	mu   sync.Mutex
 	logs map[schema.Ref][]schema.Record
+	gone map[schema.Ref]bool
 }
 
 // New returns an empty Log.
 func New() *Log {
-	return &Log{logs: make(map[schema.Ref][]schema.Record)}
+	return &Log{logs: make(map[schema.Ref][]schema.Record), gone: make(map[schema.Ref]bool)}
 }
 
 // Begin appends the first record, as broker.Broker.Begin does.
@@ -40,20 +41,65 @@ func (l *Log) Begin(_ context.Context, rec schema.Record, ref schema.Ref) error 
 func (l *Log) Read(_ context.Context, ref schema.Ref) ([]schema.Record, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.logs[ref]) == 0 {
-		return nil, broker.ErrNotFound
+	if err := l.lookUp(ref); err != nil {
+		return nil, err
 	}
 	return slices.Clone(l.logs[ref]), nil
+}
+
+func (l *Log) lookUp(ref schema.Ref) error {
+	switch {
+	case l.gone[ref]:
+		return broker.ErrGone
+	case len(l.logs[ref]) == 0:
+		return broker.ErrNotFound
+	}
+	return nil
+}
+
+// Cancel ends a response. Nobody has to be asked: no owner comes in between here.
+func (l *Log) Cancel(_ context.Context, ref schema.Ref) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.lookUp(ref); err != nil {
+		return err
+	}
+	run, err := schema.FoldRun(ref, l.logs[ref])
+	if err != nil || run.State.Ended() {
+		return err
+	}
+	first := run.State.Next()
+	events, err := run.CancelFromLog()
+	rec := schema.Record{Kind: schema.RecordClaim, First: first, Last: first - 1 + int64(len(events)), Attempt: run.Attempt + 1, Nonce: "cancel"}
+	for i := 0; err == nil && i < len(events); i++ {
+		rec.Frames, err = schema.AppendFrame(rec.Frames, &events[i])
+	}
+	if err == nil {
+		rec.Seal(run.Chain)
+		l.logs[ref] = append(l.logs[ref], rec)
+	}
+	return err
+}
+
+// Delete ends a response and hides it for ever.
+func (l *Log) Delete(ctx context.Context, ref schema.Ref) error {
+	if err := l.Cancel(ctx, ref); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone[ref] = true
+	return nil
 }
 
 // Writer returns a writer behind what is in the log now.
 func (l *Log) Writer(_ context.Context, ref schema.Ref, attempt int, nonce string) (*Writer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	log := l.logs[ref]
-	if len(log) == 0 {
-		return nil, broker.ErrNotFound
+	if err := l.lookUp(ref); err != nil {
+		return nil, err
 	}
+	log := l.logs[ref]
 	return &Writer{log: l, ref: ref, attempt: attempt, nonce: nonce, known: len(log), next: log[len(log)-1].Last + 1}, nil
 }
 
