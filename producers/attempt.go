@@ -44,17 +44,31 @@ func (n *Node) attempt(ctx context.Context, job *broker.Job, unkeep func()) (_ o
 	}
 	if !fold.State.Ended() {
 		if err := r.guarded(ctx, unkeep); err != nil {
-			return outcome{}, err
+			return outcome{}, n.whetherErased(ctx, r.ref, err)
 		}
 	}
 	sealing, cancel := context.WithTimeout(context.WithoutCancel(ctx), sealPatience)
 	defer cancel()
-	if err := w.Seal(sealing, fold.State.Response().Store); err != nil {
+	switch err := w.Seal(sealing, fold.State.Response().Store); {
+	case errors.Is(err, broker.ErrGone):
+		return outcome{}, fmt.Errorf("seal %s: %w", r.ref, errGone)
+	case err != nil:
 		return outcome{}, fmt.Errorf("seal %s: %w", r.ref, err)
 	}
 	return outcome{
 		attempt: fold.Attempt + 1, modelCalls: r.modelCalls, events: fold.State.Next(), status: fold.State.Response().Status,
 	}, nil
+}
+
+// whetherErased tells an erasure apart from a log that has aged away under its writer.
+func (n *Node) whetherErased(ctx context.Context, ref schema.Ref, err error) error {
+	if !errors.Is(err, broker.ErrGone) {
+		return err
+	}
+	if _, read := n.Queue.Read(ctx, ref); errors.Is(read, broker.ErrGone) {
+		return fmt.Errorf("write %s: %w", ref, errGone)
+	}
+	return err
 }
 
 // open reads the log of a command, hot or sealed, and begins it only if there is neither: a second log under the same id

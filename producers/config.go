@@ -41,6 +41,14 @@ type Queue interface {
 	Writer(h *broker.History, attempt int, nonce string) *broker.Writer
 }
 
+// Control tells which responses somebody wants to end. [broker.Broker] is one.
+type Control interface {
+	// Cancels calls cancelled for every response that is cancelled from now on, until ctx ends.
+	Cancels(ctx context.Context, cancelled func(schema.Ref)) error
+	// CancelAsked reports whether a response was cancelled before.
+	CancelAsked(ctx context.Context, ref schema.Ref) (bool, error)
+}
+
 // Library finds earlier responses, which a run goes on from. [broker.Broker] is one.
 type Library interface {
 	// Past returns what was asked and said in a thread of responses, in its order. broker.ErrNotFound and broker.ErrGone say
@@ -59,12 +67,13 @@ type Tools interface {
 	CallTool(ctx context.Context, tenant string, s mcp.Server, name string, args jsontext.Value) (mcp.Result, error)
 }
 
-// Config is what a Node needs. Queue, Library, Models and Tools must be set; zero values of the rest are the defaults.
+// Config is what a Node needs. Queue, Control, Library, Models and Tools must be set; zero values of the rest are the defaults.
 type Config struct {
-	Name   string // of this node, in claim records
-	Queue  Queue
-	Models Models
-	Tools  Tools
+	Name    string // of this node, in claim records
+	Queue   Queue
+	Control Control
+	Models  Models
+	Tools   Tools
 	// Library has the responses that others go on from.
 	Library Library
 	// Servers are the operator's MCP servers by label: a request may name them by label alone.

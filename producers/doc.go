@@ -14,7 +14,7 @@
 //	claim ─▶ list tools ─▶ call model ─▶ call tools ─┐
 //	              │             ▲  │                 │
 //	              ▼             └──┼─────────────────┘
-//	            fail ◀─────────────┴─▶ finish ─▶ seal ─▶ ack
+//	     fail, cancel ◀────────────┴─▶ finish ─▶ seal ─▶ ack
 //
 // # Guarantees
 //
@@ -22,6 +22,9 @@
 // in the log before it is made, and its result as soon as it is there. After a takeover, a call whose outcome is not
 // known is made again only where the operator's configuration calls the tool idempotent. The command is acked only when
 // the terminal event is in the log and sealed; whatever ends a run before that leaves the command to another attempt.
+//
+// A cancel stops the model and the tools of its run at once, and the run then ends the response. A run that was cancelled
+// between two attempts is ended by the next one, which contacts nobody.
 //
 // A Node is safe for concurrent use; a run belongs to one goroutine.
 package producers

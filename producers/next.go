@@ -11,25 +11,29 @@ const (
 	callTools
 	finish
 	fail
+	cancelRun
 )
 
 func (s step) String() string {
-	return [...]string{"list tools", "call model", "call tools", "finish", "fail"}[s]
+	return [...]string{"list tools", "call model", "call tools", "finish", "fail", "cancel"}[s]
 }
 
 // progress is what has happened in a run, as far as it bears on what to do next.
 type progress struct {
-	unlisted int                   // MCP entries whose tools have not been asked for
-	pending  int                   // tool calls that were announced and have no result
-	answered bool                  // behind those calls, the response ends
-	full     bool                  // the output can hold no more
-	turns    int                   // model calls that have ended
-	cause    *schema.ResponseError // why the run cannot go on
+	unlisted  int                   // MCP entries whose tools have not been asked for
+	pending   int                   // tool calls that were announced and have no result
+	answered  bool                  // behind those calls, the response ends
+	full      bool                  // the output can hold no more
+	turns     int                   // model calls that have ended
+	cancelled bool                  // somebody wants no more of it
+	cause     *schema.ResponseError // why the run cannot go on
 }
 
 // next decides what a run does. It is pure: the same progress gives the same step, on whatever node and attempt.
 func next(p progress, maxTurns int) (step, *schema.ResponseError) {
 	switch {
+	case p.cancelled:
+		return cancelRun, nil
 	case p.cause != nil:
 		return fail, p.cause
 	case p.full:

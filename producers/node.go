@@ -16,12 +16,13 @@ type Node struct {
 	Config
 	slots   chan struct{}
 	metrics *metrics
+	wards   wards
 }
 
 // New checks the configuration and returns a Node that does nothing yet.
 func New(cfg Config) (*Node, error) {
-	if cfg.Queue == nil || cfg.Library == nil || cfg.Models == nil || cfg.Tools == nil {
-		return nil, errors.New("producers: Queue, Library, Models and Tools must be set")
+	if cfg.Queue == nil || cfg.Control == nil || cfg.Library == nil || cfg.Models == nil || cfg.Tools == nil {
+		return nil, errors.New("producers: Queue, Control, Library, Models and Tools must be set")
 	}
 	cfg = cfg.withDefaults()
 	m, err := newMetrics(cfg.Metrics)
@@ -36,9 +37,13 @@ func New(cfg Config) (*Node, error) {
 func (n *Node) Run(ctx context.Context) error {
 	// The runs are given back only when no claim is under way here any more: it would take them up again.
 	working, giveBack := context.WithCancel(context.WithoutCancel(ctx))
-	var runs sync.WaitGroup
+	following, leave := context.WithCancel(working)
+	var runs, follower sync.WaitGroup
+	defer follower.Wait()
+	defer leave()
 	defer runs.Wait()
 	defer giveBack()
+	follower.Go(func() { n.follow(following) })
 	for {
 		select {
 		case n.slots <- struct{}{}:
@@ -78,8 +83,8 @@ func (n *Node) work(ctx context.Context, job *broker.Job) {
 		log.Warn("run taken over by another attempt")
 	case errors.Is(err, errGone):
 		n.metrics.attempts.WithLabelValues("gone").Inc()
-		log.Warn("run dropped", "error", err)
-		n.ack(job)
+		log.Info("run dropped", "error", err)
+		n.drop(job)
 	case err != nil && ctx.Err() != nil:
 		n.metrics.attempts.WithLabelValues("released").Inc()
 		log.Info("run handed over")
@@ -107,12 +112,20 @@ func retryDelay(deliveries int) time.Duration {
 	return min(retryMax, retryMin<<min(max(deliveries-1, 0), 16))
 }
 
-// ack and giveBack use a context of their own: the node may be draining.
+// ack, drop and giveBack use a context of their own: the node may be draining.
 func (n *Node) ack(job *broker.Job) {
 	ctx, cancel := context.WithTimeout(context.Background(), sealPatience)
 	defer cancel()
 	if err := job.Ack(ctx); err != nil {
 		n.Logger.Warn("ack run", "run", job.Command.Response, "error", err)
+	}
+}
+
+func (n *Node) drop(job *broker.Job) {
+	ctx, cancel := context.WithTimeout(context.Background(), sealPatience)
+	defer cancel()
+	if err := job.Drop(ctx); err != nil {
+		n.Logger.Warn("drop run", "run", job.Command.Response, "error", err)
 	}
 }
 

@@ -52,7 +52,7 @@ func (r *run) guarded(ctx context.Context, unkeep func()) error {
 		}
 	}()
 	err := r.drive(working)
-	if err != nil && ctx.Err() != nil && r.log.Err() == nil {
+	if err != nil && ctx.Err() != nil && r.log.Err() == nil && !r.seq.State().Ended() { // nothing stands behind the end
 		r.release(ctx)
 	}
 	if cause := context.Cause(working); err != nil && cause != nil {
@@ -68,7 +68,12 @@ func (r *run) guarded(ctx context.Context, unkeep func()) error {
 func (r *run) drive(ctx context.Context) error {
 	ctx, span := r.root(ctx)
 	defer span.End()
+	wanted, release := r.node.wards.watch(ctx, r.ref) // before the claim: who sees that may ask for the end
+	defer release()
 	if err := r.claim(ctx); err != nil {
+		return err
+	}
+	if ended, err := r.endCancelled(ctx); ended || err != nil {
 		return err
 	}
 	if !r.node.Now().Before(r.deadline) {
@@ -80,16 +85,18 @@ func (r *run) drive(ctx context.Context) error {
 	if err := r.takeOver(ctx); err != nil {
 		return err
 	}
-	steps, cancel := context.WithDeadlineCause(ctx, r.deadline, errRunExpired)
-	defer cancel()
+	steps, stop := context.WithDeadlineCause(wanted, r.deadline, errRunExpired)
+	defer stop()
 	for {
-		step, cause := next(r.progress(), r.node.MaxTurns)
+		step, cause := next(r.progress(steps), r.node.MaxTurns)
 		switch step {
 		case finish:
 			return r.finish(ctx)
 		case fail:
 			span.SetStatus(codes.Error, cause.Code)
 			return r.fail(ctx, cause)
+		case cancelRun:
+			return r.cancelled(ctx)
 		}
 		err := r.do(steps, step)
 		if err == nil {
@@ -97,6 +104,9 @@ func (r *run) drive(ctx context.Context) error {
 		}
 		if ctx.Err() != nil || r.log.Err() != nil {
 			return err
+		}
+		if errors.Is(context.Cause(steps), errCancelled) {
+			continue // no fault of the step
 		}
 		r.node.Logger.Warn("step failed", "run", r.ref.Response(), "step", step.String(), "error", err, "upstream", upstreamCause(err))
 		r.settleError(err, context.Cause(steps))
@@ -133,9 +143,10 @@ func (r *run) settleError(err, stopped error) {
 	}
 }
 
-func (r *run) progress() progress {
+func (r *run) progress(steps context.Context) progress {
 	return progress{
-		unlisted: len(r.unlisted()), pending: len(r.pending), turns: r.turns(), cause: r.cause, full: r.full,
+		cancelled: errors.Is(context.Cause(steps), errCancelled),
+		unlisted:  len(r.unlisted()), pending: len(r.pending), turns: r.turns(), cause: r.cause, full: r.full,
 		answered: r.fold.Turn != nil && r.fold.Turn.Answered(),
 	}
 }
