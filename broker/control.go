@@ -131,13 +131,17 @@ func (f *controls) take(msg jetstream.Msg, due uint64) error {
 	}
 	f.start.DeliverPolicy, f.start.OptStartTime = jetstream.DeliverByStartSequencePolicy, nil
 	f.start.OptStartSeq = meta.Sequence.Stream + 1
-	ref, err := controlRef(msg.Subject())
+	f.pass(msg.Subject())
+	return nil
+}
+
+func (f *controls) pass(subject string) {
+	ref, err := controlRef(subject)
 	if err != nil {
 		f.broker.log.Error("control message without a response", "error", err)
-		return nil
+		return
 	}
 	f.tell(ref)
-	return nil
 }
 
 // drop takes the consumer away at once where that is possible; else the server does after controlIdle.

@@ -28,8 +28,8 @@ type heard struct {
 }
 
 // live gives each record of a response, as it is republished after it was stored, and word of its erasure, to the listeners
-// of that response: at most once, perhaps repeated, in order as far as they come. One subscription serves all listeners of a response in this process,
-// hub and writer, so the server sends each record once.
+// of that response: at most once, perhaps repeated, in order as far as they come. One subscription serves all listeners of
+// a response in this process, hub and writer, so the server sends each record once.
 type live struct {
 	nc      *nats.Conn
 	outages *outages

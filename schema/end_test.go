@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -25,7 +26,7 @@ func TestRun_CancelAnywhereEndsLegally(t *testing.T) {
 			rt.Fatal(err)
 		}
 		for _, end := range [][]Event{must(owner.Cancel(q))(t), must(other.CancelFromLog())(t)} {
-			stream := framesOf(t, append(said[:len(said):len(said)], end...))
+			stream := framesOf(t, append(slices.Clip(said), end...))
 			state, err := CheckStream(stream)
 			if err != nil {
 				rt.Fatalf("%v\n%s", err, stream)
@@ -44,7 +45,7 @@ func TestEnds(t *testing.T) {
 	run := Run{}
 	begin := must(NewSequencer(&run.State).Push("gateway", createdEvent(t, testCommand("resp_1"))))(t)
 	first, last := framesOf(t, begin), framesOf(t, must(run.CancelFromLog())(t))
-	both := append(first[:len(first):len(first)], last...)
+	both := append(slices.Clip(first), last...)
 	for text, want := range map[string]bool{
 		"": false, "no frame": false, string(first): false, string(last): true, string(both): true,
 		string(both[:len(both)-1]): false, string(both) + string(first): false,

@@ -70,7 +70,7 @@ func (l *Log) Cancel(_ context.Context, ref schema.Ref) error {
 	}
 	first := run.State.Next()
 	events, err := run.CancelFromLog()
-	rec := schema.Record{Kind: schema.RecordClaim, First: first, Last: first - 1 + int64(len(events)), Attempt: run.Attempt + 1, Nonce: "cancel"}
+	rec := schema.Record{Kind: schema.RecordClaim, First: first, Last: run.State.Next() - 1, Attempt: run.Attempt + 1, Nonce: "cancel"}
 	for i := 0; err == nil && i < len(events); i++ {
 		rec.Frames, err = schema.AppendFrame(rec.Frames, &events[i])
 	}
