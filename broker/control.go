@@ -65,17 +65,18 @@ func (b *Broker) Cancels(ctx context.Context, cancelled func(schema.Ref)) error 
 		},
 	}
 	var wait backoff
-	for {
+	for ctx.Err() == nil {
 		err := f.follow(ctx, &wait)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if closed(err) {
+		switch {
+		case ctx.Err() != nil:
+		case closed(err):
 			return fmt.Errorf("follow cancels: %w", ErrClosed)
+		default:
+			b.log.Warn("follow cancels", "error", err)
+			_ = wait.wait(ctx) // the loop sees ctx's end
 		}
-		b.log.Warn("follow cancels", "error", err)
-		_ = wait.wait(ctx) // the next go sees ctx's end
 	}
+	return nil
 }
 
 // controls follows the control stream in order: where a consumer has lost its way, another one begins behind what was seen.
