@@ -39,6 +39,15 @@ type Library interface {
 	Command(ctx context.Context, ref schema.Ref) (*schema.Command, error)
 }
 
+// Control ends responses, whoever works on them. Both methods are safe for concurrent use, and return broker.ErrNotFound for
+// a response that is not there, broker.ErrGone for one that was erased before.
+type Control interface {
+	// Cancel returns nil when the response's terminal event is durable, whatever it says: it may have ended by itself.
+	Cancel(ctx context.Context, ref schema.Ref) error
+	// Delete returns nil when the response is erased. One that runs is cancelled first.
+	Delete(ctx context.Context, ref schema.Ref) error
+}
+
 // Follower is one reader's place in one response. It is used by one goroutine.
 type Follower interface {
 	// Next returns the whole frames behind the reader's place, as many as there are, and waits for some if there are
@@ -84,11 +93,12 @@ type Model struct {
 	OwnedBy string
 }
 
-// Config is what a Server is made from. Broker, Library and Follow are required, every zero value else has the default that its
+// Config is what a Server is made from. Broker, Library, Control and Follow are required, every zero value else has the default that its
 // comment names.
 type Config struct {
 	Broker  Broker
 	Library Library
+	Control Control
 	Follow  FollowFunc
 	// Expect is told of a response just before it begins, so that following it finds it at once; release is called when
 	// the request is over. Nil does without.

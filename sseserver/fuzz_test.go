@@ -38,7 +38,7 @@ func FuzzPath(f *testing.F) {
 	r := whole(f, storyID, "word")
 	m.append(r.ref, r.all())
 	m.made[r.ref] = r.cmd
-	s := New(Config{Broker: m, Library: m, Follow: Following(m.follow)})
+	s := New(Config{Broker: m, Library: m, Control: m, Follow: Following(m.follow)})
 	f.Fuzz(func(t *testing.T, id, query string) {
 		u, err := url.ParseRequestURI("/v1/responses/" + id)
 		if err != nil {

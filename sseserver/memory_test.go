@@ -107,6 +107,17 @@ func (m *memory) Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange
 	return schema.ReadExchange(ref, []schema.Record{rec})
 }
 
+// Cancel and Delete are the log's affair: see TestLive_Cancel and TestLive_Delete.
+func (m *memory) Cancel(ctx context.Context, ref schema.Ref) error {
+	_, err := m.Command(ctx, ref)
+	return err
+}
+
+func (m *memory) Delete(ctx context.Context, ref schema.Ref) error {
+	_, err := m.Command(ctx, ref)
+	return err
+}
+
 func (m *memory) Past(ctx context.Context, tenant string, thread []string) (items []schema.Item, err error) {
 	for _, id := range thread {
 		ref, err := schema.NewRef(tenant, id)
@@ -269,6 +280,8 @@ func (f *memoryFollower) Close()     {}
 var (
 	_ Broker   = (*memory)(nil)
 	_ Library  = (*memory)(nil)
+	_ Control  = (*memory)(nil)
+	_ Control  = (*broker.Broker)(nil)
 	_ Library  = (*broker.Broker)(nil)
 	_ Follower = (*memoryFollower)(nil)
 	_ Broker   = (*broker.Broker)(nil)

@@ -20,10 +20,10 @@ type Server struct {
 	buckets     *buckets
 }
 
-// New returns a server of cfg. It panics if cfg.Broker, cfg.Library or cfg.Follow is missing, an origin is none, or a
+// New returns a server of cfg. It panics if cfg.Broker, cfg.Library, cfg.Control or cfg.Follow is missing, an origin is none, or a
 // metric is registered twice: all are the program's own mistakes.
 func New(cfg Config) *Server {
-	if cfg.Broker == nil || cfg.Library == nil || cfg.Follow == nil {
+	if cfg.Broker == nil || cfg.Library == nil || cfg.Control == nil || cfg.Follow == nil {
 		panic("sseserver: internal error: no broker in the config")
 	}
 	cfg = cfg.withDefaults()
@@ -47,6 +47,8 @@ func (s *Server) Handler() http.Handler { return s.echo }
 func (s *Server) route() {
 	s.echo.POST("/v1/responses", s.create, s.limitRate)
 	s.echo.GET("/v1/responses/:id", s.retrieve)
+	s.echo.DELETE("/v1/responses/:id", s.delete)
+	s.echo.POST("/v1/responses/:id/cancel", s.cancel)
 	s.echo.GET("/v1/responses/:id/input_items", s.inputItems)
 	for _, path := range []string{"/v1/responses/", "/v1/responses/:id/*", "/v1/models/"} {
 		s.echo.RouteNotFound(path, echo.NotFoundHandler) // else echo takes the rest of the path for an id

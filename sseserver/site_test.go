@@ -39,7 +39,7 @@ func serve(tb testing.TB, adjust ...func(*Config)) *site {
 func serveOn(tb testing.TB, ln net.Listener, dial func(context.Context, string, string) (net.Conn, error), adjust ...func(*Config)) *site {
 	tb.Helper()
 	m := newMemory()
-	cfg := Config{Broker: m, Library: m, Follow: Following(m.follow), Limits: Limits{DrainSpread: 20 * time.Millisecond}}
+	cfg := Config{Broker: m, Library: m, Control: m, Follow: Following(m.follow), Limits: Limits{DrainSpread: 20 * time.Millisecond}}
 	for _, a := range adjust {
 		a(&cfg)
 	}
