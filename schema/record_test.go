@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -27,11 +28,16 @@ type storedRecord struct {
 	Frames  string `json:"frames"`
 }
 
-// fixedLog reads the log of testdata/records: a record of every kind.
+// fixedLog reads the log of testdata/records that has a record of every kind but try.
 func fixedLog(t *testing.T) (Ref, []Record) {
 	t.Helper()
+	return readLog(t, "v1", "resp_fixed1")
+}
+
+func readLog(t *testing.T, name, response string) (Ref, []Record) {
+	t.Helper()
 	var log []Record
-	for line := range bytes.Lines(must(os.ReadFile("testdata/records/v1.jsonl"))(t)) {
+	for line := range bytes.Lines(must(os.ReadFile("testdata/records/"+name+".jsonl"))(t)) {
 		var s storedRecord
 		if err := json.Unmarshal(line, &s); err != nil {
 			t.Fatal(err)
@@ -54,7 +60,7 @@ func fixedLog(t *testing.T) (Ref, []Record) {
 		}
 		log = append(log, rec)
 	}
-	return must(NewRef("t1", "resp_fixed1"))(t), log
+	return must(NewRef("t1", response))(t), log
 }
 
 // The record format is for ever: a log that was written once is chained and folded the same by every later release. If
@@ -78,6 +84,39 @@ func TestRecord_FormatIsForEver(t *testing.T) {
 	}
 	if items := run.State.Items(); !run.State.Ended() || len(items) != 1 || items[0].Text() != "Grüß Gott\u2028" {
 		t.Errorf("items: %+v", items)
+	}
+}
+
+// Tries that have failed are folded until their turn ends, and an attempt that has only failed has got nowhere. The log is as
+// much for ever as the other.
+func TestRecord_TriesAreForEver(t *testing.T) {
+	t.Parallel()
+	ref, log := readLog(t, "v1-tries", "resp_fixed2")
+	run := must(FoldRun(ref, log))(t)
+	want := []Try{
+		{
+			Turn: 2, Number: 1, Upstream: "main", Began: 1700000000011, Took: 28, Status: 429, RetryAfter: 7000,
+			Error: ResponseError{Code: CodeRateLimit, Message: "upstream main refuses more for now", Type: TypeRateLimit},
+		},
+		{
+			Turn: 2, Number: 2, Upstream: "spare", Began: 1700000008011, Took: 28, Shown: true, Status: 502,
+			Error: ResponseError{Code: CodeUpstreamProtocol, Message: "upstream spare stopped before the end of its answer", Type: TypeUpstream},
+		},
+	}
+	if diff := cmp.Diff(want, run.Tries); diff != "" || run.Turn.Upstream != "main" {
+		t.Errorf("turn %+v, tries (-want +got):\n%s", run.Turn, diff)
+	}
+	for i, n := range []int{3, 5} {
+		if raw := must(json.Marshal(want[i]))(t); !bytes.Equal(raw, log[n].Body) {
+			t.Errorf("a try is written %s, for ever %s", raw, log[n].Body)
+		}
+	}
+	if run.Attempt != 2 || run.Idle != 1 {
+		t.Errorf("attempt %d, idle %d", run.Attempt, run.Idle)
+	}
+	run.EndTurn(Turn{Number: 2})
+	if len(run.Tries) > 0 {
+		t.Errorf("tries behind their turn: %+v", run.Tries)
 	}
 }
 

@@ -21,6 +21,7 @@ type Turn struct {
 	Usage      *Usage `json:"usage,omitzero"`      // of this model call
 	Tier       string `json:"tier,omitzero"`       // service tier that served it
 	Incomplete string `json:"incomplete,omitzero"` // why the answer is not whole
+	Upstream   string `json:"upstream,omitzero"`   // name of the one that served it
 	Hands      bool   `json:"hands,omitzero"`      // it calls tools of the client: behind Calls, the response ends
 	Calls      []Call `json:"calls,omitzero"`      // of tools that the run itself makes, in the order of their items
 	Held       []Item `json:"held,omitzero"`       // items not done on the wire, whole, in order, under their final ids
@@ -36,6 +37,21 @@ type Call struct {
 	Name      string         `json:"name"`
 	Arguments string         `json:"arguments"`
 	Refusal   jsontext.Value `json:"refusal,omitzero"` // the error with which it ends without being made
+}
+
+// Try is the body of a try record: a model call of the turn that is open has failed. It is in the log before the next one is
+// made, so that however many attempts there are, the tries are counted once. It says what a caller may know: no key, and no
+// address of an upstream.
+type Try struct {
+	Turn       int           `json:"turn"`                 // the number that the turn's record will have
+	Number     int           `json:"try"`                  // among the turn's tries, from 1
+	Upstream   string        `json:"upstream"`             // name of the one that was called
+	Began      int64         `json:"began"`                // milliseconds since 1970 by the caller's clock
+	Took       int64         `json:"took"`                 // milliseconds, the time in line before the call included
+	Shown      bool          `json:"shown,omitzero"`       // events of it are out already: no other try may follow
+	Status     int           `json:"status"`               // what the failure is in HTTP
+	Error      ResponseError `json:"error"`                // as a response shows it
+	RetryAfter int64         `json:"retry_after,omitzero"` // milliseconds from its end on that the upstream asks to be left alone
 }
 
 // Result is the body of a result record: what a call gave. It is written when the call's frames must still wait.
@@ -54,6 +70,7 @@ type Run struct {
 	Idle    int    // attempts at the end of the log that got nowhere
 	Usage   *Usage // of the turns that have ended
 	Turn    *Turn  // the last one; nil before the first
+	Tries   []Try  // that have failed since then
 	Results map[string]Result
 	Chain   Digest
 }
@@ -106,6 +123,12 @@ func (r *Run) applyBody(rec *Record) (err error) {
 	case RecordRelease:
 		r.Idle = max(0, r.Idle-1)
 		return nil
+	case RecordTry: // an attempt that has only failed has got nowhere: Idle stays
+		var t Try
+		if err = json.Unmarshal(rec.Body, &t); err == nil {
+			r.FailTry(t)
+		}
+		return err
 	case RecordTurn:
 		var t Turn
 		if err = json.Unmarshal(rec.Body, &t); err == nil {
@@ -123,5 +146,8 @@ func (r *Run) applyBody(rec *Record) (err error) {
 
 // EndTurn takes a turn that has ended.
 func (r *Run) EndTurn(t Turn) {
-	r.Turn, r.Usage = &t, r.Usage.Add(t.Usage)
+	r.Turn, r.Usage, r.Tries = &t, r.Usage.Add(t.Usage), nil
 }
+
+// FailTry takes a try of the open turn that has failed.
+func (r *Run) FailTry(t Try) { r.Tries = append(r.Tries, t) }
