@@ -89,14 +89,21 @@ type UpstreamConfig struct {
 	APIKey  Secret   `yaml:"api_key"  help:"Sent as a bearer token, in dialect messages as x-api-key. Empty: none."`
 	Models  []string `yaml:"models"   help:"Model names it serves; * stands for any text. Default: all."`
 
+	Model    string        `yaml:"model"     help:"What it is asked for in the place of the name that a request gives. Default: that name."`
+	Retries  *int          `yaml:"retries"   help:"How often a call that failed before its first event is made again here, if that may help: 429 (not a used-up quota), 408, 5xx, timeouts, lost connections. 0 to 10, default 2. Retry-After is kept to, up to 60s."`
+	Fallback []string      `yaml:"fallback"  help:"Names of upstreams to call when this one has failed before its first event, in order. They get the request and all its context, under their own model. Default: none."`
+	MaxCalls int           `yaml:"max_calls" help:"Calls under way at once on this node. More wait in line. 0: no limit."`
+	MaxWait  time.Duration `yaml:"max_wait"  help:"Time that a call waits in line for max_calls; then it goes to the fallback, or ends as 429. Default 30s."`
+
 	MaxTokensName string `yaml:"max_tokens_name" help:"Dialect chat: max_completion_tokens (default), or max_tokens for servers that know only the older name."`
 	SendReasoning bool   `yaml:"send_reasoning"  help:"Dialect chat: give earlier reasoning back, as reasoning_content."`
 	MaxTokens     int64  `yaml:"max_tokens"      help:"Dialect messages: tokens of an answer whose request has no max_output_tokens. Default 32000."`
 	CachePrompts  bool   `yaml:"cache_prompts"   help:"Dialect messages: cache each prompt for the calls that go on from it. Reading costs less then, writing more."`
 
-	FirstByte time.Duration `yaml:"first_byte" help:"Time to the first byte of an answer. Default 2m."`
-	Idle      time.Duration `yaml:"idle"       help:"Time between two bytes of an answer. Default 1m."`
-	Total     time.Duration `yaml:"total"      help:"Time for a whole answer. Default 1h."`
+	FirstByte  time.Duration `yaml:"first_byte"  help:"Time to the first byte of an answer. Default 2m."`
+	FirstToken time.Duration `yaml:"first_token" help:"Time to the first event of an answer: a keepalive is none. Default 5m, or first_byte if that is longer."`
+	Idle       time.Duration `yaml:"idle"        help:"Time between two bytes of an answer. Default 1m."`
+	Total      time.Duration `yaml:"total"       help:"Time for a whole answer. Default 1h."`
 }
 
 // CORSConfig says which web pages may use the API, besides those of its own origin.

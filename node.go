@@ -67,6 +67,9 @@ func (n *node) open(ctx context.Context, cfg *Config) (err error) {
 	if n.router, err = upstream.Open(cfg.upstreams(n.log)); err != nil {
 		return fmt.Errorf("open upstreams: %w", err)
 	}
+	if err = n.router.Register(n.registry); err != nil {
+		return err
+	}
 	servers := cfg.servers(n.demoURL(cfg))
 	if cfg.HasRole(roleProducer) {
 		if err = n.openProducer(cfg, servers); err != nil {

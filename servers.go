@@ -49,7 +49,8 @@ func (c *Config) upstreams(log *slog.Logger) []upstream.Config {
 			Name: u.Name, Dialect: u.Dialect, BaseURL: u.BaseURL, APIKey: u.APIKey.Reveal(), Models: u.Models,
 			MaxTokensName: u.MaxTokensName, SendReasoning: u.SendReasoning,
 			MaxTokens: u.MaxTokens, CachePrompts: u.CachePrompts,
-			FirstByte: u.FirstByte, Idle: u.Idle, Total: u.Total, Logger: log,
+			Model: u.Model, Retries: u.Retries, Fallback: u.Fallback, MaxCalls: u.MaxCalls, MaxWait: u.MaxWait,
+			FirstByte: u.FirstByte, FirstToken: u.FirstToken, Idle: u.Idle, Total: u.Total, Logger: log,
 		})
 	}
 	return out

@@ -19,9 +19,10 @@
 // # Guarantees
 //
 // response.created and response.in_progress are in the log before any MCP server or model is contacted. A tool call is
-// in the log before it is made, and its result as soon as it is there. After a takeover, a call whose outcome is not
-// known is made again only where the operator's configuration calls the tool idempotent. The command is acked only when
-// the terminal event is in the log and sealed; whatever ends a run before that leaves the command to another attempt.
+// in the log before it is made, and its result as soon as it is there. A model call that has failed is in the log before
+// it is made again. After a takeover, a tool call whose outcome is not known is made again only where the operator's
+// configuration calls the tool idempotent. The command is acked only when the terminal event is in the log and sealed;
+// whatever ends a run before that leaves the command to another attempt.
 //
 // A cancel stops the model and the tools of its run at once, and the run then ends the response. A run that was cancelled
 // between two attempts is ended by the next one, which contacts nobody.

@@ -54,6 +54,7 @@ func (r *run) callModel(ctx context.Context) error {
 		run: r, producer: fmt.Sprintf("model:%d", req.Turn), offers: names,
 		first: len(r.seq.State().Items()), items: map[int]*turnItem{},
 	}
+	req.Tries, req.Failed = r.fold.Tries, r.noteTry
 	r.modelCalls++
 	out, err := up.Stream(ctx, req, func(e schema.Event) error { return t.take(ctx, e) })
 	if err != nil {
@@ -61,6 +62,19 @@ func (r *run) callModel(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("call model %s: %w", r.req.Model, err), t.finishLast(ctx))
 	}
 	return t.end(ctx, out)
+}
+
+// noteTry puts a try that has failed into the log, before another is made.
+func (r *run) noteTry(ctx context.Context, t schema.Try) error {
+	body, err := json.Marshal(t)
+	if err != nil {
+		return fmt.Errorf("write try: %w", err)
+	}
+	if err := r.log.Commit(ctx, schema.RecordTry, body); err != nil {
+		return fmt.Errorf("note a failed try: %w", err)
+	}
+	r.fold.FailTry(t)
+	return nil
 }
 
 // turnRequest builds the model call from what the log holds.
@@ -209,7 +223,7 @@ func (t *turn) endCall(ctx context.Context, it *turnItem, done *schema.Item) err
 // end settles the turn. Its record is in the log before the end of its last item is, and before any call leaves the
 // node: a turn that has ended is never made again.
 func (t *turn) end(ctx context.Context, out upstream.Outcome) error {
-	ended := schema.Turn{Number: t.run.turns() + 1, Usage: out.Usage, Tier: out.ServiceTier, Incomplete: out.Incomplete}
+	ended := schema.Turn{Number: t.run.turns() + 1, Usage: out.Usage, Tier: out.ServiceTier, Incomplete: out.Incomplete, Upstream: out.Upstream}
 	if out.Incomplete == "" { // else what is open was cut, and must not be run
 		ended.Held = t.held()
 		t.calls(&ended)

@@ -37,7 +37,7 @@ func fixedLog(t *testing.T) (Ref, []Record) {
 func readLog(t *testing.T, name, response string) (Ref, []Record) {
 	t.Helper()
 	var log []Record
-	for line := range bytes.Lines(must(os.ReadFile("testdata/records/"+name+".jsonl"))(t)) {
+	for line := range bytes.Lines(must(os.ReadFile("testdata/records/" + name + ".jsonl"))(t)) {
 		var s storedRecord
 		if err := json.Unmarshal(line, &s); err != nil {
 			t.Fatal(err)

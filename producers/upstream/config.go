@@ -17,6 +17,16 @@ type Config struct {
 	BaseURL string   // up to and with the version: https://api.openai.com/v1
 	APIKey  string   // sent as a bearer token, in dialect messages as x-api-key, and nowhere else; "" sends none
 	Models  []string // names it serves, * standing for any text; default: *, and for demo: demo, demo-slow
+	Model   string   // what it is asked for in the place of such a name; "" asks for the name itself
+
+	// Retries is how often a call that failed before its first event, and may pass, is made again here; nil is 2, for
+	// demo 0.
+	Retries *int
+	// Fallback names the upstreams that are called when this one has failed before the first event of a turn, in order.
+	// Their own fallbacks do not count.
+	Fallback []string
+	MaxCalls int           // calls under way at once; 0: no limit
+	MaxWait  time.Duration // in line for such a call; 30 s
 
 	// MaxTokensName is the member that carries max_output_tokens in dialect chat: max_completion_tokens by default,
 	// since OpenAI's reasoning models refuse the older max_tokens and no upstream takes both reliably. Servers that
@@ -34,6 +44,7 @@ type Config struct {
 
 	DialTimeout time.Duration // one TCP connection, and one TLS handshake; 5 s
 	FirstByte   time.Duration // from the request to the first byte of an answer; 2 min: a long prompt is read first
+	FirstToken  time.Duration // from the request to the first event of an answer; 5 min, FirstByte if that is longer
 	Idle        time.Duration // between two bytes of an answer; 60 s
 	Total       time.Duration // the whole call; 60 min
 	ListTimeout time.Duration // listing an upstream's models; 3 s
@@ -42,7 +53,7 @@ type Config struct {
 	MaxBytes      int // one answer; 32 MiB
 	MaxEvents     int // one answer; 200 000
 
-	// Pause is how dialect demo waits between two deltas; nil waits by the real clock.
+	// Pause is how it is waited between two tries, and in dialect demo between two deltas; nil waits by the real clock.
 	Pause func(ctx context.Context, d time.Duration) error
 	// Logger receives one debug line for each call, without content; nil discards it.
 	Logger *slog.Logger
@@ -51,6 +62,9 @@ type Config struct {
 const (
 	maxTokens           = "max_tokens"
 	maxCompletionTokens = "max_completion_tokens"
+
+	maxRetries     = 10
+	defaultRetries = 2
 )
 
 func (c Config) withDefaults() Config {
@@ -61,9 +75,17 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxTokens, 32_000)
 	set(&c.DialTimeout, 5*time.Second)
 	set(&c.FirstByte, 2*time.Minute)
+	set(&c.FirstToken, max(5*time.Minute, c.FirstByte))
 	set(&c.Idle, time.Minute)
 	set(&c.Total, time.Hour)
 	set(&c.ListTimeout, 3*time.Second)
+	set(&c.MaxWait, 30*time.Second)
+	if c.Retries == nil {
+		c.Retries = new(defaultRetries)
+	}
+	if c.Pause == nil {
+		c.Pause = pause
+	}
 	set(&c.MaxEventBytes, 1<<20)
 	set(&c.MaxBytes, 32<<20)
 	set(&c.MaxEvents, 200_000)
@@ -77,6 +99,21 @@ func set[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
+}
+
+// validatePolicy checks how an upstream may be called. All defaults are in.
+func (c *Config) validatePolicy() error {
+	switch {
+	case *c.Retries < 0 || *c.Retries > maxRetries:
+		return fmt.Errorf("upstream %s: retries %d: not between 0 and %d", c.Name, *c.Retries, maxRetries)
+	case c.MaxCalls < 0:
+		return fmt.Errorf("upstream %s: max_calls %d: less than 0", c.Name, c.MaxCalls)
+	case min(c.FirstByte, c.FirstToken, c.Idle, c.Total, c.MaxWait) < 0:
+		return fmt.Errorf("upstream %s: a duration is less than 0", c.Name)
+	case len(c.Model) > maxModelName:
+		return fmt.Errorf("upstream %s: model is longer than %d bytes", c.Name, maxModelName)
+	}
+	return nil
 }
 
 // validate checks what a dialect with a network needs. Its errors name the upstream, never the key.

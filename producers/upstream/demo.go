@@ -49,8 +49,8 @@ func openDemo(c Config) (served, error) {
 	if len(c.Models) == 0 {
 		c.Models = []string{demoModel, demoSlowModel}
 	}
-	if c.Pause == nil {
-		c.Pause = pause
+	if c.Retries == nil {
+		c.Retries = new(0) // what its script says is what is meant
 	}
 	return &demo{c.withDefaults()}, nil
 }
@@ -58,6 +58,9 @@ func openDemo(c Config) (served, error) {
 func (d *demo) config() *Config                 { return &d.cfg }
 func (d *demo) models(context.Context) []string { return nil }
 func (d *demo) close()                          {}
+
+// check implements served.
+func (d *demo) check(*Request) error { return nil }
 
 // pause waits by the real clock.
 func pause(ctx context.Context, d time.Duration) error {

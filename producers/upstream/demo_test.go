@@ -16,6 +16,9 @@ func noPause(context.Context, time.Duration) error { return nil }
 
 func openOne(t *testing.T, cfg Config, model string) Upstream {
 	t.Helper()
+	if cfg.Retries == nil {
+		cfg.Retries = new(0)
+	}
 	router, err := Open([]Config{cfg})
 	if err != nil {
 		t.Fatal(err)

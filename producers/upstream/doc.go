@@ -5,7 +5,7 @@
 //
 //   - A [Request] is one turn: the whole context, and what the model may do with it.
 //   - An [Upstream] streams a turn as [schema.Event] values, and says in an [Outcome] how it ended.
-//   - A [Router] holds the upstreams of a configuration and finds the one for a model name.
+//   - A [Router] holds the upstreams of a configuration and finds the one for a model name, and its fallbacks.
 //   - An [Error] says why a call failed: what a caller may be told, and what only the operator may see.
 //
 // # Dialects
@@ -30,9 +30,10 @@
 // [Error]. A stream that stops before the upstream has said that it is done is an error, never a short answer. No redirect
 // is followed, no compressed answer is read, no proxy is taken from the environment. An error's text holds neither the
 // key nor the address of an upstream. Cancelling the context ends the HTTP request before Stream returns, and no
-// goroutine outlives it. A call is never made twice, except that it is made again at once if the upstream refuses it,
-// unread, for something that it can do without: a responses call because of reasoning.encrypted_content, a messages call
-// because of what relentMessages lists.
+// goroutine outlives it. A call that fails is made again, at the same upstream or at a fallback, only while none of its
+// events is out, and each try that fails is handed to the caller first (docs/adr/0010). Beside that, a call is made again
+// at once if the upstream refuses it, unread, for something that it can do without: a responses call because of
+// reasoning.encrypted_content, a messages call because of what relentMessages lists.
 //
 // # Trust
 //

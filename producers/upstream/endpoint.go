@@ -81,7 +81,7 @@ func (e *endpoint) close()          { e.client.CloseIdleConnections() }
 
 // Stream implements [Upstream].
 func (e *endpoint) Stream(ctx context.Context, req *Request, emit func(schema.Event) error) (Outcome, error) {
-	body, err := e.dialect.encode(&e.cfg, req)
+	body, err := e.body(req)
 	if err != nil {
 		return Outcome{}, unsayable(err)
 	}
@@ -91,7 +91,10 @@ func (e *endpoint) Stream(ctx context.Context, req *Request, emit func(schema.Ev
 	x.ctx, cancel = x.limit(ctx)
 	defer cancel()
 	defer x.watch.stop()
-	outcome, err := x.do(body, &answer{req: req, items: items{emit: x.guard(emit)}, name: e.cfg.Name, redact: e.redact})
+	x.path, x.accept = e.dialect.path, "text/event-stream"
+	emitted := x.guard(emit)
+	defer x.silence.Stop()
+	outcome, err := x.do(body, &answer{req: req, items: items{emit: emitted}, name: e.cfg.Name, redact: e.redact})
 	e.cfg.Logger.DebugContext(ctx, "model call ended", "upstream", e.cfg.Name, "response", req.Response, "turn", req.Turn,
 		"took", time.Since(start), "bytes", x.bytes, "events", x.events, "ok", err == nil)
 	return outcome, err
@@ -126,13 +129,15 @@ func (x *exchange) send(body any) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write model call: %w", err)
 	}
-	req, err := x.newRequest(x.ctx, http.MethodPost, x.dialect.path, bytes.NewReader(data))
+	req, err := x.newRequest(x.ctx, http.MethodPost, x.path, bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("X-Client-Request-Id", x.response)
+	req.Header.Set("Accept", x.accept)
+	if x.response != "" {
+		req.Header.Set("X-Client-Request-Id", x.response)
+	}
 	x.bytes, x.watch.heard = 0, false
 	x.watch.start(x.cfg.FirstByte, errFirstByte)
 	resp, err := x.client.Do(req)

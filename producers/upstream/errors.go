@@ -19,6 +19,8 @@ const (
 	CodeUnavailable = "upstream_unavailable"
 	// CodeRefused: the upstream does not accept the operator's credentials or account. The caller cannot mend it.
 	CodeRefused = "upstream_refused"
+	// CodeBusy: as many calls are under way as the operator allows, and none ended in the time that a call may wait.
+	CodeBusy = "upstream_busy"
 )
 
 // maxRetryAfter is the longest wait that an upstream can ask for.
@@ -66,10 +68,11 @@ func broken(cause error, format string, args ...any) *Error {
 
 // The causes with which a call is ended from here.
 var (
-	errFirstByte = errors.New("no answer in time")
-	errIdle      = errors.New("silent in the midst of an answer")
-	errTotal     = errors.New("answer took too long")
-	errTooLarge  = errors.New("answer is larger than allowed")
+	errFirstByte  = errors.New("no answer in time")
+	errFirstToken = errors.New("nothing said in time")
+	errIdle       = errors.New("silent in the midst of an answer")
+	errTotal      = errors.New("answer took too long")
+	errTooLarge   = errors.New("answer is larger than allowed")
 )
 
 // withoutURL takes the address off an error of net/http: the URL is configuration, the rest is news.

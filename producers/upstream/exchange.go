@@ -20,10 +20,14 @@ type exchange struct {
 	caller   context.Context
 	ctx      context.Context // the caller's, with the limits of the call
 	watch    watch
+	path     string // below the base URL
+	accept   string // what is asked for
 	response string
 	bytes    int
 	events   int
 	emitErr  error // emit has failed with it
+
+	silence *time.Timer // ends the call unless an event comes in time; nil for what has no events
 }
 
 // limit puts the limits of the call on a context.
@@ -34,9 +38,12 @@ func (x *exchange) limit(ctx context.Context) (context.Context, context.CancelFu
 	return ctx, func() { cancel(nil); stop() }
 }
 
-// guard keeps an error of emit apart from those of the upstream.
+// guard keeps an error of emit apart from those of the upstream. Bytes may come for ever and say nothing: the first event
+// has a limit of its own.
 func (x *exchange) guard(emit func(schema.Event) error) func(schema.Event) error {
+	x.silence = time.AfterFunc(x.cfg.FirstToken, func() { x.watch.cancel(errFirstToken) })
 	return func(e schema.Event) error {
+		x.silence.Stop()
 		if x.emitErr == nil {
 			x.emitErr = emit(e)
 		}
@@ -171,7 +178,7 @@ func (x *exchange) lost(err error, how string) error {
 	switch {
 	case x.caller.Err() != nil:
 		return ended(x.caller)
-	case errors.Is(cause, errFirstByte), errors.Is(cause, errIdle), errors.Is(cause, errTotal):
+	case errors.Is(cause, errFirstByte), errors.Is(cause, errFirstToken), errors.Is(cause, errIdle), errors.Is(cause, errTotal):
 		return fail(http.StatusGatewayTimeout, CodeTimeout, cause, "upstream %s: %v", x.cfg.Name, cause)
 	case x.bytes > 0:
 		return broken(withoutURL(err), "upstream %s %s", x.cfg.Name, how)

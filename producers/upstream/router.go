@@ -14,13 +14,15 @@ import (
 
 // Router finds the upstream for a model. It is safe for concurrent use.
 type Router struct {
-	upstreams []served
+	upstreams []*gate
+	lines     map[string][]*gate // by the name of the upstream that stands first
+	metrics   *metrics
 }
 
 // Open checks the configuration and makes its upstreams; it contacts none of them. Their order matters: see Route. An
 // upstream of dialect demo serves the models demo and demo-slow unless its config says otherwise.
 func Open(cfgs []Config) (*Router, error) {
-	r := &Router{}
+	r := &Router{metrics: newMetrics()}
 	names := map[string]bool{}
 	for _, c := range cfgs {
 		if c.Name == "" || names[c.Name] {
@@ -36,14 +38,46 @@ func Open(cfgs []Config) (*Router, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.upstreams = append(r.upstreams, u)
+		if err := u.config().validatePolicy(); err != nil {
+			return nil, err
+		}
+		r.upstreams = append(r.upstreams, newGate(u, r.metrics))
 	}
-	return r, nil
+	return r, r.align()
 }
 
-// Route returns the first upstream, in the order of the configuration, that serves the model. If none does, the error
-// is a *[schema.Error]: 404, model_not_found.
+// align finds the upstreams that stand in for each.
+func (r *Router) align() error {
+	r.lines = map[string][]*gate{}
+	for _, first := range r.upstreams {
+		line := []*gate{first}
+		for _, name := range first.config().Fallback {
+			at := slices.IndexFunc(r.upstreams, func(g *gate) bool { return g.name() == name })
+			switch {
+			case at < 0:
+				return fmt.Errorf("upstream %s: no upstream has the name %q, its fallback", first.name(), name)
+			case slices.Contains(line, r.upstreams[at]):
+				return fmt.Errorf("upstream %s: %q is in its line already", first.name(), name)
+			}
+			line = append(line, r.upstreams[at])
+		}
+		r.lines[first.name()] = line
+	}
+	return nil
+}
+
+// Route returns the upstream that serves the model: the first, in the order of the configuration, with a pattern that
+// matches, and behind it those that its configuration names as fallback. If none does, the error is a *[schema.Error]:
+// 404, model_not_found.
 func (r *Router) Route(model string) (Upstream, error) {
+	g, err := r.first(model)
+	if err != nil {
+		return nil, err
+	}
+	return &route{r.lines[g.name()]}, nil
+}
+
+func (r *Router) first(model string) (*gate, error) {
 	for _, u := range r.upstreams {
 		if slices.ContainsFunc(u.config().Models, func(glob string) bool { return match(glob, model) }) {
 			return u, nil

@@ -34,7 +34,7 @@ func TestRoute_FirstMatchWins(t *testing.T) {
 		switch {
 		case want == "" && (!errors.As(err, &refused) || refused.Status != 404 || refused.Code != schema.CodeModelNotFound || refused.Param != "model"):
 			t.Errorf("Route(%q) = %v", model, err)
-		case want != "" && (err != nil || up.(served).config().Name != want):
+		case want != "" && (err != nil || up.(*route).line[0].name() != want):
 			t.Errorf("Route(%q) = %v, %v, want %s", model, up, err, want)
 		}
 	}

@@ -24,6 +24,12 @@ type Request struct {
 	Tools []schema.Tool
 	// ToolChoice takes the place of Create.ToolChoice unless it is nil.
 	ToolChoice jsontext.Value
+
+	// Tries are those of this turn that have failed already, by the log: they are not made again.
+	Tries []schema.Try
+	// Failed is told of each try that fails, before another is made; an error of it ends the call and is returned as it
+	// is. nil tells nobody.
+	Failed func(context.Context, schema.Try) error
 }
 
 // toolChoice returns the choice that holds for this turn; nil where there is none to make.
@@ -43,6 +49,7 @@ type Outcome struct {
 	Usage       *schema.Usage // nil if the upstream did not say
 	Incomplete  string        // "", "max_output_tokens", "content_filter", or a responses upstream's own reason
 	ServiceTier string        // the tier that served the call; "" if the upstream did not say
+	Upstream    string        // name of the upstream that served the call
 }
 
 // Upstream is one endpoint.

@@ -178,13 +178,34 @@ func TestStream_GivesUpOnSilenceInTheMiddle(t *testing.T) {
 	})
 }
 
+// Bytes that say nothing are no token: an upstream that only keeps the connection alive is given up after FirstToken.
+func TestStream_GivesUpOnWaitingForAToken(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(w http.ResponseWriter, r *http.Request) {
+		tick := time.NewTicker(30 * time.Second)
+		defer tick.Stop()
+		for flush(w, ": keepalive\n\n") == nil {
+			select {
+			case <-tick.C:
+			case <-r.Context().Done():
+			}
+		}
+	}, func(t *testing.T, up Upstream) {
+		err, took := stream(t, up, ignore)
+		wantError(t, err, 504, CodeTimeout)
+		if took != 5*time.Minute {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
 // An upstream that drips a byte now and then, for ever, is given up after Total.
 func TestStream_GivesUpOnDrip(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(w http.ResponseWriter, r *http.Request) {
 		tick := time.NewTicker(59 * time.Second)
 		defer tick.Stop()
-		for flush(w, ":") == nil {
+		for err := flush(w, hello); err == nil; err = flush(w, ":") {
 			select {
 			case <-tick.C:
 			case <-r.Context().Done():
