@@ -104,7 +104,7 @@ type door struct {
 }
 
 func (d door) admit(_ context.Context, r *schema.CreateRequest) error {
-	if _, err := d.router.Route(r.Model); err != nil {
+	if err := d.router.Admit(r); err != nil {
 		return fmt.Errorf("admit: %w", err)
 	}
 	for i, t := range r.Tools {

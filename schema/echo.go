@@ -44,6 +44,8 @@ func (r *CreateRequest) response(c *Command) (*Response, error) {
 		Temperature:        orPtr(r.Temperature, 1),
 		TopP:               orPtr(r.TopP, 1),
 		TopLogprobs:        orPtr(r.TopLogprobs, 0),
+		PresencePenalty:    r.penalty("presence_penalty"),
+		FrequencyPenalty:   r.penalty("frequency_penalty"),
 		Text:               text,
 		ToolChoice:         orRaw(r.ToolChoice, `"auto"`),
 		Tools:              tools,

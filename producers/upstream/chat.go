@@ -16,9 +16,12 @@ import (
 // The answer has ended when a finish_reason is there: usage, which some send behind it, is waited for, [DONE] is not
 // needed. Without a finish_reason the answer was cut.
 var chat = dialect{
-	path:   "/chat/completions",
-	list:   "/models",
-	sign:   bearer,
+	path: "/chat/completions",
+	list: "/models",
+	sign: bearer,
+	serves: []string{
+		paramVerbosity, paramLogprobs, paramCacheOptions, paramCacheRetention, paramPresence, paramFrequency,
+	},
 	encode: func(c *Config, r *Request) (any, error) { return encodeChat(c, r) },
 	decode: func(a *answer) decoder { return &chatDecoder{answer: a, calls: chatCalls{answer: a}} },
 }

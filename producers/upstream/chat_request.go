@@ -10,8 +10,8 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// chatRequest is the body of a chat call. What the Responses API has and chat does not (truncation, metadata, include
-// but for logprobs) is left out.
+// chatRequest is the body of a chat call. What the Responses API has and chat does not is refused before (serves.go), or
+// makes no difference there: include values and reasoning.summary "auto" ask for what there is, and there is none.
 type chatRequest struct {
 	Model             string         `json:"model"`
 	Messages          []chatTurn     `json:"messages"`
@@ -29,8 +29,12 @@ type chatRequest struct {
 	ResponseFormat    *chatFormat    `json:"response_format,omitzero"`
 	ReasoningEffort   jsontext.Value `json:"reasoning_effort,omitzero"`
 	Verbosity         jsontext.Value `json:"verbosity,omitzero"`
+	PresencePenalty   jsontext.Value `json:"presence_penalty,omitzero"`
+	FrequencyPenalty  jsontext.Value `json:"frequency_penalty,omitzero"`
 	ServiceTier       *string        `json:"service_tier,omitzero"`
 	PromptCacheKey    *string        `json:"prompt_cache_key,omitzero"`
+	CacheRetention    jsontext.Value `json:"prompt_cache_retention,omitzero"`
+	CacheOptions      jsontext.Value `json:"prompt_cache_options,omitzero"`
 	SafetyIdentifier  *string        `json:"safety_identifier,omitzero"`
 	User              *string        `json:"user,omitzero"`
 }
@@ -76,9 +80,11 @@ func encodeChat(c *Config, r *Request) (*chatRequest, error) {
 		Model: create.Model, Messages: messages, Stream: true, StreamOptions: jsontext.Value(`{"include_usage":true}`),
 		Temperature: create.Temperature, TopP: create.TopP,
 		ServiceTier: create.ServiceTier, PromptCacheKey: create.PromptCacheKey, SafetyIdentifier: create.SafetyIdentifier,
-		User: create.User,
+		User:            create.User,
+		PresencePenalty: member(create.Rest, paramPresence), FrequencyPenalty: member(create.Rest, paramFrequency),
+		CacheRetention: member(create.Rest, paramCacheRetention), CacheOptions: member(create.Rest, paramCacheOptions),
 	}
-	if slices.Contains(create.Include, "message.output_text.logprobs") {
+	if slices.Contains(create.Include, includeLogprobs) {
 		body.Logprobs, body.TopLogprobs = true, create.TopLogprobs
 	}
 	if c.MaxTokensName == maxTokens {
@@ -108,7 +114,7 @@ func (b *chatRequest) setTools(r *Request) error {
 	choice := readToolChoice(r.toolChoice())
 	for i := range r.Tools {
 		t := &r.Tools[i]
-		if choice.allowed != nil && !slices.Contains(choice.allowed, t.Name) {
+		if !choice.allows(t.Name) {
 			continue // chat's own allowed_tools is OpenAI's alone: what is not offered cannot be called either
 		}
 		tool, err := chatToolOf(t)

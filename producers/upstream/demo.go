@@ -59,8 +59,29 @@ func (d *demo) config() *Config                 { return &d.cfg }
 func (d *demo) models(context.Context) []string { return nil }
 func (d *demo) close()                          {}
 
+// demoServes are what makes no other answer of a script.
+var demoServes = []string{
+	paramTruncation, paramVerbosity, paramPresence, paramFrequency, paramCacheOptions, paramCacheRetention, paramSummary, paramOldSummary,
+}
+
 // check implements served.
-func (d *demo) check(*Request) error { return nil }
+func (d *demo) check(req *Request) error {
+	if err := unserved(req, demoServes); err != nil {
+		return err
+	}
+	for i := range req.Tools {
+		if kind := req.Tools[i].Type; !callable(kind) {
+			return schema.Refuse(schema.CodeUnsupported, "tools", "tools of type %.40q are not available with this model", kind)
+		}
+	}
+	if choice := readToolChoice(req.toolChoice()); choice.mode == "" && !callable(choice.kind) {
+		return schema.Refuse(schema.CodeUnsupported, "tool_choice", "tool_choice of type %.40q is not available with this model", choice.kind)
+	}
+	return nil
+}
+
+// callable reports whether tools of a type are called in the answer, and run by whoever has asked.
+func callable(kind string) bool { return kind == schema.ToolFunction || kind == schema.ToolCustom }
 
 // pause waits by the real clock.
 func pause(ctx context.Context, d time.Duration) error {
@@ -222,11 +243,14 @@ func (p *performance) usage() *schema.Usage {
 	return &schema.Usage{InputTokens: p.words, OutputTokens: p.told, TotalTokens: p.words + p.told}
 }
 
-// sampleFormat returns an answer that fits text.format, if that is a JSON schema.
+// sampleFormat returns an answer that fits text.format, if that asks for JSON.
 func sampleFormat(req *Request, s *scene) string {
 	format := textFormat(req.Create.Text)
-	if format.Type != "json_schema" || len(format.Schema) == 0 {
-		return ""
+	switch {
+	case format.Type == "json_object":
+		return `{"answer":` + string(quote(s.prose())) + `}`
+	case format.Type == "json_schema" && len(format.Schema) > 0:
+		return string(sample(format.Schema, s.user))
 	}
-	return string(sample(format.Schema, s.user))
+	return ""
 }

@@ -19,14 +19,14 @@ type demoCall struct{ kind, name, text string }
 
 // chooseCalls says which tools the demo calls this turn: none when it has called enough, or may not.
 func (s *scene) chooseCalls(req *Request) []demoCall {
+	choice := readToolChoice(req.toolChoice())
 	tools := slices.DeleteFunc(slices.Clone(req.Tools), func(t schema.Tool) bool {
-		return t.Type != schema.ToolFunction && t.Type != schema.ToolCustom
+		return !callable(t.Type) || !choice.allows(t.Name)
 	})
 	each := 1
-	if s.has("parallel") {
+	if parallel := req.Create.ParallelToolCalls; s.has("parallel") && (parallel == nil || *parallel) {
 		each = 2
 	}
-	choice := readToolChoice(req.toolChoice())
 	if len(tools) == 0 || choice.mode == "none" || s.calls >= each*s.number("rounds", 1, maxDemoRounds) {
 		return nil
 	}

@@ -29,6 +29,10 @@ type dialect struct {
 	list     string // of the list of models
 	maxEvent int    // default of Config.MaxEventBytes, unless 0
 
+	// serves names the parameters of the table in serves.go that the dialect can say. Another one is refused before
+	// encode is asked.
+	serves []string
+
 	// sign puts the key, and what else every request must have, into its headers.
 	sign func(*Config, http.Header)
 	// encode makes the body of a model call. A request that cannot be said in the dialect is a *schema.Error.

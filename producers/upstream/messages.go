@@ -34,6 +34,7 @@ var messages = dialect{
 	path:   "/messages",
 	list:   "/models?limit=1000", // the default is a page of 20
 	sign:   signMessages,
+	serves: []string{paramVerbosity, paramSummary, paramOldSummary, paramCacheOptions, paramCacheRetention},
 	encode: func(c *Config, r *Request) (any, error) { return encodeMessages(c, r) },
 	relent: relentMessages,
 	decode: func(a *answer) decoder { return &messagesDecoder{answer: a, blocks: newMessagesBlocks(a)} },

@@ -46,7 +46,7 @@ type messagesMetadata struct {
 	UserID string `json:"user_id"`
 }
 
-// includeLogprobs asks for what the Messages API does not know.
+// includeLogprobs asks for what the Messages API does not know, and chat does.
 const includeLogprobs = "message.output_text.logprobs"
 
 func encodeMessages(c *Config, r *Request) (*messagesRequest, error) {

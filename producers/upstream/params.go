@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -38,6 +40,11 @@ type toolChoice struct {
 	kind    string   // of the one tool: function, custom, or a hosted one
 	name    string   // of the one tool
 	allowed []string // names of the tools that mode is limited to; nil allows all
+}
+
+// allows reports whether a tool of that name may be called.
+func (c *toolChoice) allows(name string) bool {
+	return c.allowed == nil || slices.Contains(c.allowed, name)
 }
 
 func readToolChoice(raw jsontext.Value) toolChoice {

@@ -15,9 +15,13 @@ import (
 // of kinds unknown here too, under local ids and indexes; what the upstream says of the response as a whole does not.
 // The first terminal event ends the answer.
 var responses = dialect{
-	path:     "/responses",
-	list:     "/models",
-	sign:     bearer,
+	path: "/responses",
+	list: "/models",
+	sign: bearer,
+	serves: []string{ // not moderation: its results are said of the response as a whole, which stays behind
+		paramTruncation, paramPrompt, paramContext, paramPrograms, paramImage, paramVerbosity, paramLogprobs, paramSummary, paramOldSummary,
+		paramReasonContext, paramReasonMode, paramCacheOptions, paramCacheRetention, paramPresence, paramFrequency,
+	},
 	maxEvent: schema.MaxPayload,
 	encode:   func(_ *Config, r *Request) (any, error) { return encodeResponses(r) },
 	relent:   relentResponses,

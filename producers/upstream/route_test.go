@@ -302,6 +302,16 @@ func TestRoute_DoesNotWaitWhereAnotherStandsBy(t *testing.T) {
 	}
 }
 
+// A fallback that cannot say what is asked is passed over: another answer is no fallback.
+func TestRoute_PassesOverWhatCannotSayIt(t *testing.T) {
+	t.Parallel()
+	c := cross(t, refuses(401, "", "")).add(Config{Name: "spare", MaxTokensName: "max_tokens"}, says)
+	c.cfgs[0].Dialect = "responses"
+	c.req.Create.Truncation = new("auto")
+	c.refused(502, CodeRefused, "main upstream_refused")
+	c.calls("spare", 0)
+}
+
 // The error that is shown is the one that a caller can do most about: a 429 says to come back, whoever failed after it.
 func TestRoute_ShowsTheMostUsefulError(t *testing.T) {
 	t.Parallel()

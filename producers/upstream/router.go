@@ -77,6 +77,16 @@ func (r *Router) Route(model string) (Upstream, error) {
 	return &route{r.lines[g.name()]}, nil
 }
 
+// Admit says what of a request the upstream of its model cannot serve: a *[schema.Error]. It contacts nobody, and is
+// for before a run: what a run finds out later is a failed response.
+func (r *Router) Admit(req *schema.CreateRequest) error {
+	g, err := r.first(req.Model)
+	if err != nil {
+		return err
+	}
+	return g.check(g.addressed(rehearsal(req)))
+}
+
 func (r *Router) first(model string) (*gate, error) {
 	for _, u := range r.upstreams {
 		if slices.ContainsFunc(u.config().Models, func(glob string) bool { return match(glob, model) }) {
