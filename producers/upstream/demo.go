@@ -83,6 +83,11 @@ func (d *demo) check(req *Request) error {
 // callable reports whether tools of a type are called in the answer, and run by whoever has asked.
 func callable(kind string) bool { return kind == schema.ToolFunction || kind == schema.ToolCustom }
 
+// count implements counter: words, as its usage counts them.
+func (d *demo) count(_ context.Context, req *Request) (int64, error) {
+	return readScene(req).words, nil
+}
+
 // pause waits by the real clock.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

@@ -32,6 +32,9 @@ type dialect struct {
 	// serves names the parameters of the table in serves.go that the dialect can say. Another one is refused before
 	// encode is asked.
 	serves []string
+	// count and compact are what else can be asked; nil if the dialect has no such question. Both ask for the whole
+	// context, as encode does.
+	count, compact *errand
 
 	// sign puts the key, and what else every request must have, into its headers.
 	sign func(*Config, http.Header)

@@ -22,6 +22,8 @@ var responses = dialect{
 		paramTruncation, paramPrompt, paramContext, paramPrograms, paramImage, paramVerbosity, paramLogprobs, paramSummary, paramOldSummary,
 		paramReasonContext, paramReasonMode, paramCacheOptions, paramCacheRetention, paramPresence, paramFrequency,
 	},
+	count:    &errand{"/responses/input_tokens", encodeCount},
+	compact:  &errand{"/responses/compact", encodeCompact},
 	maxEvent: schema.MaxPayload,
 	encode:   func(_ *Config, r *Request) (any, error) { return encodeResponses(r) },
 	relent:   relentResponses,

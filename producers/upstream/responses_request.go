@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -40,6 +42,41 @@ func encodeResponses(r *Request) (*responsesRequest, error) {
 		body.asked = true
 	}
 	return body, nil
+}
+
+// encodeCount makes the body of a question for input_tokens: of a call, what bears on the context.
+func encodeCount(_ *Config, r *Request) (any, error) {
+	whole, err := encodeResponses(r)
+	if err != nil {
+		return nil, err
+	}
+	return &schema.CreateRequest{
+		Model: whole.Model, Input: whole.Input, Instructions: whole.Instructions, Tools: whole.Tools, ToolChoice: whole.ToolChoice,
+		ParallelToolCalls: whole.ParallelToolCalls, Text: whole.Text, Reasoning: whole.Reasoning, Truncation: whole.Truncation,
+	}, nil
+}
+
+// encodeCompact makes the body of a compaction.
+func encodeCompact(_ *Config, r *Request) (any, error) {
+	input, err := responsesInput(r.Input)
+	if err != nil {
+		return nil, err
+	}
+	c := r.Create
+	return &compactRequest{
+		Model: c.Model, Input: input, Instructions: c.Instructions, ServiceTier: c.ServiceTier, PromptCacheKey: c.PromptCacheKey,
+		CacheRetention: member(c.Rest, "prompt_cache_retention"), CacheOptions: member(c.Rest, "prompt_cache_options"),
+	}, nil
+}
+
+type compactRequest struct {
+	Model          string         `json:"model"`
+	Input          []schema.Item  `json:"input"`
+	Instructions   *string        `json:"instructions,omitzero"`
+	ServiceTier    *string        `json:"service_tier,omitzero"`
+	PromptCacheKey *string        `json:"prompt_cache_key,omitzero"`
+	CacheRetention jsontext.Value `json:"prompt_cache_retention,omitzero"`
+	CacheOptions   jsontext.Value `json:"prompt_cache_options,omitzero"`
 }
 
 // reasons reports whether the request asks for reasoning.
