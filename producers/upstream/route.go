@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -92,7 +93,7 @@ func (c *course) wait(ctx context.Context, g *gate, wait time.Duration) error {
 		return nil
 	}
 	if err := g.config().Pause(ctx, wait); err != nil {
-		return ended(ctx)
+		return fmt.Errorf("model call: %w", err)
 	}
 	return nil
 }
