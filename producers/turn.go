@@ -223,7 +223,9 @@ func (t *turn) endCall(ctx context.Context, it *turnItem, done *schema.Item) err
 // end settles the turn. Its record is in the log before the end of its last item is, and before any call leaves the
 // node: a turn that has ended is never made again.
 func (t *turn) end(ctx context.Context, out upstream.Outcome) error {
-	ended := schema.Turn{Number: t.run.turns() + 1, Usage: out.Usage, Tier: out.ServiceTier, Incomplete: out.Incomplete, Upstream: out.Upstream}
+	ended := schema.Turn{
+		Number: t.run.turns() + 1, Usage: out.Usage, Tier: out.ServiceTier, Incomplete: out.Incomplete, Upstream: out.Upstream,
+	}
 	if out.Incomplete == "" { // else what is open was cut, and must not be run
 		ended.Held = t.held()
 		t.calls(&ended)

@@ -102,7 +102,7 @@ func set[T comparable](field *T, value T) {
 }
 
 // validatePolicy checks how an upstream may be called. All defaults are in.
-func (c *Config) validatePolicy() error {
+func (c Config) validatePolicy() error {
 	switch {
 	case *c.Retries < 0 || *c.Retries > maxRetries:
 		return fmt.Errorf("upstream %s: retries %d: not between 0 and %d", c.Name, *c.Retries, maxRetries)

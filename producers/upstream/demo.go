@@ -55,9 +55,8 @@ func openDemo(c Config) (served, error) {
 	return &demo{c.withDefaults()}, nil
 }
 
-func (d *demo) config() *Config                 { return &d.cfg }
-func (d *demo) models(context.Context) []string { return nil }
-func (d *demo) close()                          {}
+func (d *demo) config() *Config { return &d.cfg }
+func (d *demo) close()          {}
 
 // demoServes are what makes no other answer of a script.
 var demoServes = []string{
@@ -84,7 +83,7 @@ func (d *demo) check(req *Request) error {
 func callable(kind string) bool { return kind == schema.ToolFunction || kind == schema.ToolCustom }
 
 // count implements counter: words, as its usage counts them.
-func (d *demo) count(_ context.Context, req *Request) (int64, error) {
+func (d *demo) count(_ context.Context, req *Request) (int64, error) { //nolint:unparam // others have to ask
 	return readScene(req).words, nil
 }
 

@@ -1,15 +1,11 @@
 package upstream
 
-import (
-	"context"
-	"net/http"
-)
+import "net/http"
 
 // served is an upstream as the router holds it.
 type served interface {
 	Upstream
 	config() *Config
-	models(context.Context) []string // those that it lists and a pattern of the config's matches
 	// check says why the upstream cannot serve a request: a *schema.Error. It contacts nobody.
 	check(*Request) error
 	close()

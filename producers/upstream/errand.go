@@ -21,10 +21,10 @@ type errand struct {
 // The abilities that not every upstream has.
 type (
 	counter interface {
-		count(context.Context, *Request) (int64, error)
+		count(ctx context.Context, req *Request) (int64, error)
 	}
 	compactor interface {
-		compact(context.Context, *Request) ([]schema.Item, *schema.Usage, error)
+		compact(ctx context.Context, req *Request) ([]schema.Item, *schema.Usage, error)
 	}
 )
 

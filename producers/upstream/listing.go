@@ -13,6 +13,12 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
+// lister is the ability to say which models there are. The demo has no need of it.
+type lister interface {
+	// models returns those that the upstream lists and a pattern of its configuration matches.
+	models(ctx context.Context) []string
+}
+
 // listing keeps what an upstream says of its models.
 type listing struct {
 	mu    sync.Mutex // held while the upstream is asked: whoever comes meanwhile waits for the same answer

@@ -91,5 +91,5 @@ func pauseBehind(last *schema.Try, n int, now time.Time) time.Duration {
 }
 
 func jitter(most time.Duration) time.Duration {
-	return rand.N(most + 1) //nolint:gosec // it spreads load, and keeps no secret
+	return rand.N(most + 1)
 }

@@ -106,7 +106,9 @@ func (r *Router) Models(ctx context.Context) []Model {
 	listed := make([][]string, len(r.upstreams))
 	var wg sync.WaitGroup
 	for i, u := range r.upstreams {
-		wg.Go(func() { listed[i] = u.models(ctx) })
+		if l, ok := u.served.(lister); ok {
+			wg.Go(func() { listed[i] = l.models(ctx) })
+		}
 	}
 	wg.Wait()
 	out, seen := []Model{}, map[string]bool{}
