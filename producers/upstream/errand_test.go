@@ -21,7 +21,8 @@ func desk(t *testing.T, cfg Config, answer http.HandlerFunc) (router *Router, se
 	sent = &[]string{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		if err != nil || r.Header.Get("Authorization") != "Bearer "+secret || r.Header.Get("Accept") != "application/json" {
+		signed := r.Header.Get("Authorization") == "Bearer "+secret || r.Header.Get("X-Api-Key") == secret
+		if err != nil || !signed || r.Header.Get("Accept") != "application/json" {
 			t.Errorf("%v, header %v", err, r.Header)
 		}
 		*sent = append(*sent, r.Method+" "+r.URL.Path+" "+string(body))
@@ -62,6 +63,22 @@ func TestCountTokens_AsksTheUpstream(t *testing.T) {
 	}
 	want := []string{`POST /v1/responses/input_tokens {"model":"inner","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"Hello"}]}],` +
 		`"instructions":"Be brief.","tools":[{"type":"function","name":"f"}],"truncation":"auto"}`}
+	if diff := cmp.Diff(want, *sent); diff != "" {
+		t.Errorf("sent (-want +got):\n%s", diff)
+	}
+}
+
+// A messages upstream has its own question, signed in its own way.
+func TestCountTokens_AsksAMessagesUpstream(t *testing.T) {
+	t.Parallel()
+	router, sent := desk(t, Config{Dialect: "messages"}, answers(200, `{"input_tokens":17}`))
+	req := whole()
+	req.Create.Truncation = nil
+	if n, err := router.CountTokens(t.Context(), req); n != 17 || err != nil {
+		t.Errorf("counted %d, %v", n, err)
+	}
+	want := []string{`POST /v1/messages/count_tokens {"model":"m","system":[{"type":"text","text":"Be brief."}],` +
+		`"messages":[{"role":"user","content":[{"type":"text","text":"Hello"}]}],"tools":[{"name":"f","input_schema":{"type":"object"}}]}`}
 	if diff := cmp.Diff(want, *sent); diff != "" {
 		t.Errorf("sent (-want +got):\n%s", diff)
 	}

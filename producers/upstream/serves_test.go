@@ -79,6 +79,40 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
+// The messages dialect judges some parameters by itself; the table's hold there too.
+func TestAdmit_Messages(t *testing.T) {
+	t.Parallel()
+	router, err := Open([]Config{{Name: "messages", Dialect: "messages", BaseURL: "http://far.example/v1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer router.Close()
+	for members, want := range map[string]string{
+		`"truncation":"auto"`:                           "truncation",
+		`"include":["message.output_text.logprobs"]`:    "include",
+		`"include":["reasoning.encrypted_content"]`:     "",
+		`"text":{"verbosity":"low"}`:                    "text.verbosity",
+		`"reasoning":{"effort":"low","summary":"auto"}`: "",
+		`"reasoning":{"mode":"pro"}`:                    "reasoning.mode",
+		`"prompt":{"id":"pmpt_1"}`:                      "prompt",
+		`"presence_penalty":1`:                          "presence_penalty",
+		`"prompt_cache_retention":"24h"`:                "",
+		`"tools":[{"type":"web_search"}]`:               "tools",
+	} {
+		req, refused := schema.ParseCreate(fmt.Appendf(nil, `{"model":"m","input":"hi",%s}`, members))
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		got := ""
+		if e, ok := errors.AsType[*schema.Error](router.Admit(req)); ok {
+			got = e.Param
+		}
+		if got != want {
+			t.Errorf("%s: refused for %q, want %q", members, got, want)
+		}
+	}
+}
+
 // Every name in a dialect's list is a row of the table: a slip of the pen would refuse, or let through, for ever.
 func TestServes_NamesRowsOfTheTable(t *testing.T) {
 	t.Parallel()
