@@ -23,6 +23,7 @@ type front struct {
 
 	mu       sync.Mutex
 	requests []string // "GET /v1/responses/resp_…?stream=true after 7"
+	bodies   []string // of the POSTs
 	created  []string // ids, in the order in which they were answered
 }
 
@@ -55,9 +56,23 @@ func (f *front) note(r *http.Request) {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		line += " after " + id
 	}
+	body := overhear(r)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests = append(f.requests, line)
+	if r.Method == http.MethodPost {
+		f.bodies = append(f.bodies, body)
+	}
+}
+
+// overhear reads the body of a request and puts it back. A client that hangs up meanwhile is the gateway's to judge.
+func overhear(r *http.Request) string {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return ""
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return string(body)
 }
 
 func (f *front) listen(r *http.Response) error {
@@ -89,6 +104,13 @@ func (f *front) only(t *testing.T) (id string, requests []string) {
 		t.Fatalf("created %v with %v, want one response", f.created, f.requests)
 	}
 	return f.created[0], slices.Clone(f.requests)
+}
+
+// all returns the responses that were created, in order, and the bodies that asked for them.
+func (f *front) all() (ids, bodies []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.created), slices.Clone(f.bodies)
 }
 
 var responseID = regexp.MustCompile(`"id":"(resp_\w+)"`)

@@ -1,0 +1,26 @@
+"""Runs two turns of a conversation that the gateway remembers: the second sends the first one's id and its question."""
+
+import asyncio
+import sys
+
+from agents import Agent, Runner, set_tracing_disabled
+
+set_tracing_disabled(True)  # traces would go to OpenAI
+# OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=none
+
+
+async def main():
+    agent = Agent(name="Ferryman", instructions="You know rivers.", model="demo")
+    previous = None
+    for question in ("Tell me about the Danube.", "And the Elbe?"):
+        result = Runner.run_streamed(agent, question, previous_response_id=previous)
+        async for event in result.stream_events():
+            if event.type != "raw_response_event":
+                continue
+            print(event.data.sequence_number, event.data.type, file=sys.stderr)
+            if event.data.type == "response.output_text.delta":
+                print(event.data.delta, end="", flush=True)
+        previous = result.last_response_id
+
+
+asyncio.run(main())
