@@ -22,14 +22,22 @@ type level struct {
 	full bool
 }
 
-// admit returns ErrFull where a new run might leave open ones without room. A partition that gives no answer is judged by
-// the last look at it.
+// admit returns ErrFull where a new run might leave open ones without room.
 func (b *Broker) admit(ctx context.Context, p place) error {
-	l := &b.levels[p.partition]
+	return b.admitTo(ctx, &b.levels[p.partition], p.logStream())
+}
+
+// admitConversation returns ErrFull where what is new might leave no room for the answers of open runs.
+func (b *Broker) admitConversation(ctx context.Context) error {
+	return b.admitTo(ctx, &b.conversations.level, conversationStream)
+}
+
+// admitTo judges a stream that gives no answer by the last look at it.
+func (b *Broker) admitTo(ctx context.Context, l *level, stream string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Since(l.at) > admitFresh {
-		if full, err := b.above(ctx, p.logStream()); err == nil {
+		if full, err := b.above(ctx, stream); err == nil {
 			l.full = full
 		}
 		l.at = time.Now()

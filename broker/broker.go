@@ -34,6 +34,12 @@ type Broker struct {
 	partitions int
 	gates      []gate
 	levels     []level
+
+	conversations struct {
+		gate  gate
+		level level
+	}
+
 	vault      *vault
 	archiver   *archiver
 	sync       string
@@ -81,6 +87,7 @@ func (b *Broker) open(ctx context.Context) (err error) {
 		return err
 	}
 	b.gates, b.levels = newGates(b.partitions), make([]level, b.partitions)
+	b.conversations.gate = newGates(1)[0]
 	b.live = newLive(b.conns, func(err error) { b.log.Error("live record", "error", err) })
 	b.Hubs = hub.New(source{b}, b.cfg.Hub)
 	b.conns.live.SetReconnectHandler(b.restored)

@@ -19,6 +19,8 @@ const (
 	DefaultArchiveAge = 30 * 24 * time.Hour
 	DefaultLogBytes   = 4 << 30
 	DefaultRunBytes   = 256 << 20
+	// DefaultConversationBytes is room for some thousand long conversations.
+	DefaultConversationBytes = 4 << 30
 	DefaultAckWait    = 6 * time.Second
 	// DefaultCancelPatience leaves an owner that is alive ample time, and whoever waits for the end half of its 2 s.
 	DefaultCancelPatience = time.Second
@@ -57,6 +59,8 @@ type Config struct {
 	LogAge, ArchiveAge time.Duration
 	// LogBytes bounds the hot log of all partitions together (0: 4 GiB), RunBytes the queue (0: 256 MiB).
 	LogBytes, RunBytes int64
+	// ConversationBytes bounds all conversations together (0: 4 GiB). They have no age: they are kept until they are deleted.
+	ConversationBytes int64
 
 	// AckWait is how long a silent worker keeps a job (0: 6 s); Heartbeat how often a busy one calls (0: AckWait/3).
 	AckWait, Heartbeat time.Duration
@@ -83,6 +87,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.ArchiveAge, DefaultArchiveAge)
 	orDefault(&c.LogBytes, DefaultLogBytes)
 	orDefault(&c.RunBytes, DefaultRunBytes)
+	orDefault(&c.ConversationBytes, DefaultConversationBytes)
 	orDefault(&c.AckWait, DefaultAckWait)
 	orDefault(&c.Heartbeat, c.AckWait/3)
 	orDefault(&c.CancelPatience, DefaultCancelPatience)

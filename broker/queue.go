@@ -32,6 +32,11 @@ func (b *Broker) Enqueue(ctx context.Context, cmd *schema.Command, secrets []byt
 	if err := b.admit(ctx, p); err != nil {
 		return err
 	}
+	if cmd.Conversation != nil {
+		if err := b.admitConversation(ctx); err != nil {
+			return err
+		}
+	}
 	body, err := cmd.Encode()
 	if err != nil {
 		return err

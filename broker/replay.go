@@ -62,10 +62,25 @@ func (b *Broker) replay(ctx context.Context, p place, after, upto uint64, yield 
 
 // batch yields the next records behind after and returns the position of the last.
 func (b *Broker) batch(ctx context.Context, p place, after, upto uint64, yield func(*heard) error) (uint64, error) {
+	previous := after
+	return b.fetch(ctx, p.logStream(), p.log(), after, upto, func(m *jetstream.RawStreamMsg) error {
+		h, err := recordOf(m)
+		if err != nil {
+			return err
+		}
+		h.previous, previous = previous, m.Sequence
+		return yield(h)
+	})
+}
+
+// fetch yields the next messages of a subject behind after and returns the position of the last.
+func (b *Broker) fetch(
+	ctx context.Context, stream, subject string, after, upto uint64, yield func(*jetstream.RawStreamMsg) error,
+) (uint64, error) {
 	ctx, cancel := b.conns.outages.try(ctx)
 	defer cancel()
-	messages, err := jetstreamext.GetBatch(ctx, b.replays, p.logStream(), replayBatch,
-		jetstreamext.GetBatchSubject(p.log()), jetstreamext.GetBatchSeq(after+1), jetstreamext.GetBatchMaxBytes(replayBytes))
+	messages, err := jetstreamext.GetBatch(ctx, b.replays, stream, replayBatch,
+		jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchSeq(after+1), jetstreamext.GetBatchMaxBytes(replayBytes))
 	if err != nil {
 		return after, err
 	}
@@ -76,14 +91,10 @@ func (b *Broker) batch(ctx context.Context, p place, after, upto uint64, yield f
 		if err != nil {
 			return after, err
 		}
-		h, err := recordOf(m)
-		if err != nil {
+		if err := yield(m); err != nil {
 			return after, err
 		}
-		h.previous, after = after, m.Sequence
-		if err := yield(h); err != nil {
-			return after, err
-		}
+		after = m.Sequence
 	}
 	return after, ctx.Err() // the batch ends without an error where its time ran out
 }

@@ -72,6 +72,8 @@ func (c Config) streams(partitions int) []jetstream.StreamConfig {
 	all = append(all,
 		c.stream(ingestStream, ingestSubjects, c.LogAge, ingestBytes),
 		c.control(),
+		// A conversation lives until it is deleted: an age would take its beginning away while it goes on.
+		c.stream(conversationStream, conversationSubjects, 0, c.ConversationBytes),
 		c.runs())
 	for i := range all {
 		all[i].Metadata = map[string]string{metaPartitions: strconv.Itoa(partitions), metaFormat: strconv.Itoa(schema.FormatVersion)}

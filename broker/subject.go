@@ -17,8 +17,11 @@ const (
 	ingestStream  = "MS_INGEST"
 	controlStream = "MS_CONTROL"
 
+	conversationStream = "MS_CONVERSATIONS"
+
 	leaderGet = "$JS.API.STREAM.MSG.GET."
 	directGet = "$JS.API.DIRECT.GET."
+	eraseCall = "$JS.API.STREAM.MSG.DELETE."
 
 	controlPrefix = "ms.control."
 )
@@ -78,6 +81,11 @@ func controlRef(subject string) (schema.Ref, error) {
 
 func runSubject(ref schema.Ref) string { return "ms.run." + ref.Tenant() + "." + ref.Response() }
 
+// conversationSubject checks both tokens: an id from outside must not read a whole tenant.
+func conversationSubject(tenant, id string) (subject string, ok bool) {
+	return "ms.conversation." + tenant + "." + id, schema.ValidToken(tenant) && schema.ValidToken(id)
+}
+
 // Patterns of the subjects that a stream holds.
 func logSubjects(p int) string     { return fmt.Sprintf("ms.log.%d.*.*", p) }
 func liveSubjects(p int) string    { return fmt.Sprintf("ms.live.%d.{{wildcard(1)}}.{{wildcard(2)}}", p) }
@@ -87,4 +95,6 @@ const (
 	runSubjects     = "ms.run.*.*"
 	ingestSubjects  = "ms.ingest.*.*.*"
 	controlSubjects = controlPrefix + "*.*"
+
+	conversationSubjects = "ms.conversation.*.*"
 )

@@ -35,7 +35,7 @@ func (r *CreateRequest) response(c *Command) (*Response, error) {
 		Output:             []Item{},
 		ParallelToolCalls:  deref(r.ParallelToolCalls, true),
 		PreviousResponseID: r.PreviousResponseID,
-		Conversation:       r.Conversation,
+		Conversation:       r.echoConversation(),
 		PromptCacheKey:     r.PromptCacheKey,
 		Reasoning:          reasoning,
 		SafetyIdentifier:   r.SafetyIdentifier,

@@ -43,6 +43,12 @@ const (
 	CodeNotFound = "not_found"
 	// CodePreviousNotFound: previous_response_id, or a response that it goes on from, is not there. Send the whole input.
 	CodePreviousNotFound = "previous_response_not_found"
+	// CodeConversationNotFound: the conversation was deleted while the response was made. Begin another one.
+	CodeConversationNotFound = "conversation_not_found"
+	// CodeConversationFull: the conversation has reached its bound. Delete items of it, or begin another one.
+	CodeConversationFull = "conversation_full"
+	// CodeExclusive: two members that exclude each other. Leave one out.
+	CodeExclusive = "mutually_exclusive_parameters"
 	// CodeInvalidCursor: Last-Event-ID or starting_after is not a number of this response.
 	CodeInvalidCursor = "invalid_cursor"
 	// CodeExpired: the events before the cursor are gone. Start from the beginning, or give up.

@@ -58,11 +58,14 @@ var itemPrefix = map[string]string{
 // ItemID mints the id of a response's n-th item. It is derived, not random, so that every attempt mints the same; it
 // contains the response's own key, so that an item_reference leads back to its response.
 func ItemID(response, kind string, n int) string {
-	prefix, ok := itemPrefix[kind]
-	if !ok {
-		prefix = "item"
+	return fmt.Sprintf("%s_%s%0*x", prefixOf(kind), responseKey(response), itemDigits, n)
+}
+
+func prefixOf(kind string) string {
+	if prefix, ok := itemPrefix[kind]; ok {
+		return prefix
 	}
-	return fmt.Sprintf("%s_%s%0*x", prefix, responseKey(response), itemDigits, n)
+	return "item"
 }
 
 // InputID names the n-th item of a response's input, where the caller gave it no id of its own.

@@ -29,6 +29,15 @@ const (
 	MaxOutput = MaxPayload - (1 << 20)
 	// MaxThread is the most earlier responses that one can go on from: each is read again for every new one.
 	MaxThread = 1000
+	// MaxConversationItems and MaxConversationBytes bound a conversation, so that it stays one short replay. A response that
+	// was let in below the bound may still pass it with its answer, up to twice the bytes.
+	MaxConversationItems = 10_000
+	MaxConversationBytes = 16 << 20
+	// MaxConversationInput bounds the input of a response in a conversation, in bytes as it is kept there, so that input
+	// and output are one message of MaxPayload.
+	MaxConversationInput = MaxPayload - MaxOutput - (64 << 10)
+	// MaxNewItems is the most items that one request adds to a conversation.
+	MaxNewItems = 20
 	// MaxToken is the longest token of a subject: a tenant or a response id.
 	MaxToken = 64
 )

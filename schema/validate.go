@@ -13,7 +13,7 @@ import (
 func (r *CreateRequest) validate() *Error {
 	for _, check := range []func() *Error{
 		r.validateModel, r.validateInput, r.validateShapes, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateParams,
-		r.validateUnsupported,
+		r.validateConversation, r.validateUnsupported,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -42,10 +42,15 @@ func (r *CreateRequest) validateInput() *Error {
 	if len(r.Input) == 0 && r.PreviousResponseID == nil {
 		return Refuse(CodeMissing, "input", "Missing required parameter: 'input'.")
 	}
+	return checkItems("input", r.Input)
+}
+
+// checkItems holds the items of a request's member to what can be put before a model.
+func checkItems(name string, items []Item) *Error {
 	ids := map[string]bool{}
-	for i := range r.Input {
-		it := &r.Input[i]
-		param := fmt.Sprintf("input[%d]", i)
+	for i := range items {
+		it := &items[i]
+		param := fmt.Sprintf("%s[%d]", name, i)
 		switch {
 		case it.Type == KindItemReference && it.ID == "":
 			return Refuse(CodeMissing, param+".id", "Missing required parameter: '%s.id'.", param)
@@ -56,7 +61,7 @@ func (r *CreateRequest) validateInput() *Error {
 		case it.Type == KindMessage && !slices.Contains([]string{"user", "assistant", "system", "developer"}, it.Role):
 			return Refuse(CodeInvalidValue, param+".role", "Invalid role %.64q.", it.Role)
 		case it.ID != "" && ids[it.ID]:
-			return Refuse(CodeInvalidValue, "input",
+			return Refuse(CodeInvalidValue, name,
 				"Duplicate item found with id %.64s. Remove duplicate items from your input and try again.", it.ID)
 		case needsCallID(it.Type) && it.CallID == "":
 			return Refuse(CodeMissing, param+".call_id", "Missing required parameter: '%s.call_id'.", param)
@@ -104,11 +109,13 @@ func (r *CreateRequest) validateNumbers() *Error {
 	return nil
 }
 
-func (r *CreateRequest) validateMetadata() *Error {
-	if len(r.Metadata) > MaxMetadata {
+func (r *CreateRequest) validateMetadata() *Error { return checkMetadata(r.Metadata) }
+
+func checkMetadata(metadata map[string]string) *Error {
+	if len(metadata) > MaxMetadata {
 		return Refuse(CodeInvalidValue, "metadata", "'metadata' has more than %d pairs.", MaxMetadata)
 	}
-	for k, v := range r.Metadata {
+	for k, v := range metadata {
 		if len(k) > MaxMetadataKey || len(v) > MaxMetadataValue {
 			return Refuse(CodeInvalidValue, "metadata", "A pair of 'metadata' is longer than %d and %d bytes.",
 				MaxMetadataKey, MaxMetadataValue)
@@ -221,8 +228,6 @@ func (r *CreateRequest) validateUnsupported() *Error {
 	switch {
 	case r.choosesMCP():
 		return Refuse(CodeUnsupported, "tool_choice", "A 'tool_choice' of an MCP server is not supported yet: limit its 'allowed_tools'.")
-	case len(r.Conversation) > 0 && r.Conversation.Kind() != 'n':
-		return Refuse(CodeUnsupported, "conversation", "Conversations are not supported yet: send the whole input.")
 	}
 	return nil
 }
