@@ -130,6 +130,8 @@ type LimitsConfig struct {
 	LogBytes   Bytes         `default:"4GiB"   help:"Size of the hot log. At 70 % of it new responses get 503."`
 	QueueBytes Bytes         `default:"256MiB" help:"Size of the queue of runs."`
 	ArchiveAge time.Duration `default:"720h"   help:"How long finished responses are kept."`
+
+	ConversationBytes Bytes `default:"4GiB" help:"Size of all conversations, which are kept until they are deleted. At 70 % of it new ones, and items, get 503."`
 }
 
 // LogConfig says what is logged, to standard error.
@@ -259,7 +261,7 @@ func (c *Config) validateLimits() error {
 		return errors.New("limits: a duration must be more than 0")
 	case l.RequestsPerMinute < 0:
 		return errors.New("limits.requests_per_minute: must not be negative; 0 sets no limit")
-	case min(l.Runs, l.Turns, l.Connections) <= 0 || min(l.Body, l.LogBytes, l.QueueBytes) <= 0:
+	case min(l.Runs, l.Turns, l.Connections) <= 0 || min(l.Body, l.LogBytes, l.QueueBytes, l.ConversationBytes) <= 0:
 		return errors.New("limits: a number or size must be more than 0")
 	case l.Heartbeat >= l.AckWait:
 		return fmt.Errorf("limits.heartbeat %s: must be shorter than limits.ack_wait %s", l.Heartbeat, l.AckWait)

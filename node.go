@@ -115,7 +115,8 @@ func (n *node) openServer(cfg *Config, servers map[string]mcp.Server) {
 		mount[demoPath] = demoserver.Handler()
 	}
 	n.server = sseserver.New(sseserver.Config{
-		Broker: n.broker, Library: n.broker, Control: n.broker, Follow: sseserver.Following(n.broker.Follow), Expect: n.broker.Expect, Admit: door.admit, Models: door.models,
+		Broker: n.broker, Library: n.broker, Control: n.broker, Follow: sseserver.Following(n.broker.Follow), Expect: n.broker.Expect,
+		Conversations: n.broker, Admit: door.admit, Models: door.models,
 		Mount: mount, LoopbackHosts: !cfg.InsecureListen, Origins: cfg.CORS.Origins, Logger: n.log, Registry: n.registry, Tracer: n.traces.tracer, Limits: cfg.face(),
 	})
 }

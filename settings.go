@@ -32,7 +32,7 @@ func (c *Config) broker() (broker.Config, error) {
 		URL: c.NATS.URL, User: c.NATS.User, Password: c.NATS.Password.Reveal(), Creds: c.NATS.Creds, TLS: security,
 		Monitor: c.NATS.Monitor, Partitions: c.NATS.Partitions, Replicas: c.NATS.Replicas, SecretKey: key,
 		LogAge: c.LogAge(), ArchiveAge: c.Limits.ArchiveAge,
-		LogBytes: int64(c.Limits.LogBytes), RunBytes: int64(c.Limits.QueueBytes),
+		LogBytes: int64(c.Limits.LogBytes), RunBytes: int64(c.Limits.QueueBytes), ConversationBytes: int64(c.Limits.ConversationBytes),
 		AckWait: c.Limits.AckWait, Heartbeat: c.Limits.Heartbeat,
 	}
 	if c.NATS.URL == "" {

@@ -40,9 +40,9 @@ type Broker struct {
 		level level
 	}
 
-	vault      *vault
-	archiver   *archiver
-	sync       string
+	vault    *vault
+	archiver *archiver
+	sync     string
 }
 
 // Open connects to NATS, having started it if it is embedded, and makes or checks the streams. A NATS that could not keep

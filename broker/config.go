@@ -21,7 +21,7 @@ const (
 	DefaultRunBytes   = 256 << 20
 	// DefaultConversationBytes is room for some thousand long conversations.
 	DefaultConversationBytes = 4 << 30
-	DefaultAckWait    = 6 * time.Second
+	DefaultAckWait           = 6 * time.Second
 	// DefaultCancelPatience leaves an owner that is alive ample time, and whoever waits for the end half of its 2 s.
 	DefaultCancelPatience = time.Second
 

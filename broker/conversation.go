@@ -77,7 +77,7 @@ func (b *Broker) ChangeConversation(ctx context.Context, tenant, id string, chan
 // conversation that is not there; deleting it again goes on. The tombstone is erased last: then nothing is left, and an
 // append that was decided upon before finds the subject empty, and fails.
 func (b *Broker) DeleteConversation(ctx context.Context, tenant, id string) error {
-	if err := b.bury(ctx, tenant, id); err != nil {
+	if err := b.buryConversation(ctx, tenant, id); err != nil {
 		return fmt.Errorf("delete conversation %.80q: %w", id, err)
 	}
 	subject, _ := conversationSubject(tenant, id)
@@ -87,8 +87,8 @@ func (b *Broker) DeleteConversation(ctx context.Context, tenant, id string) erro
 	return nil
 }
 
-// bury puts the tombstone, unless there is one.
-func (b *Broker) bury(ctx context.Context, tenant, id string) error {
+// buryConversation puts the tombstone, unless there is one.
+func (b *Broker) buryConversation(ctx context.Context, tenant, id string) error {
 	nonce := rand.Text()
 	var wait backoff
 	for {

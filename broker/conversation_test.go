@@ -215,11 +215,11 @@ func TestConversation_DeletionCutShort(t *testing.T) {
 		mustChange(t, b, id, adds("b"))
 		before, err := b.view(ctx, "t1", id, "")
 		must(t, err)
-		must(t, b.bury(ctx, "t1", id))
+		must(t, b.buryConversation(ctx, "t1", id))
 		for range cut {
 			first, err := b.first(ctx, conversationStream, before.subject)
 			must(t, err)
-			must(t, b.erase(ctx, conversationStream, first.position))
+			must(t, b.eraseMessage(ctx, conversationStream, first.position))
 		}
 		if _, err := b.Conversation(ctx, "t1", id); !errors.Is(err, ErrNotFound) {
 			t.Errorf("cut behind %d: read %v", cut, err)

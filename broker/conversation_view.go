@@ -130,7 +130,7 @@ func (b *Broker) fetchFacts(ctx context.Context, v *view, tip uint64) error {
 // eraseDead erases the facts that others have overtaken, lowest first: see schema.Conversation.Dead.
 func (b *Broker) eraseDead(ctx context.Context, v *view) error {
 	for _, version := range v.Dead() {
-		if err := b.erase(ctx, conversationStream, v.at[version]); err != nil {
+		if err := b.eraseMessage(ctx, conversationStream, v.at[version]); err != nil {
 			return fmt.Errorf("erase fact %d: %w", version, err)
 		}
 	}
@@ -144,7 +144,7 @@ func (b *Broker) eraseAll(ctx context.Context, subject string) error {
 		if err != nil || first == nil {
 			return err
 		}
-		if err := b.erase(ctx, conversationStream, first.position); err != nil {
+		if err := b.eraseMessage(ctx, conversationStream, first.position); err != nil {
 			return err
 		}
 	}
@@ -160,8 +160,8 @@ type eraseAnswer struct {
 	Success bool                `json:"success"`
 }
 
-// erase overwrites a message. It returns nil once the leader has it no more, whoever erased it.
-func (b *Broker) erase(ctx context.Context, stream string, position uint64) error {
+// eraseMessage overwrites a message. It returns nil once the leader has it no more, whoever erased it.
+func (b *Broker) eraseMessage(ctx context.Context, stream string, position uint64) error {
 	_, err := insist(ctx, func(ctx context.Context) (bool, error) {
 		failed := b.tryErase(ctx, stream, position)
 		if failed == nil {

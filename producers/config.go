@@ -49,11 +49,16 @@ type Control interface {
 	CancelAsked(ctx context.Context, ref schema.Ref) (bool, error)
 }
 
-// Library finds earlier responses, which a run goes on from. [broker.Broker] is one.
+// Library finds earlier responses and conversations, which a run goes on from. [broker.Broker] is one.
 type Library interface {
 	// Past returns what was asked and said in a thread of responses, in its order. broker.ErrNotFound and broker.ErrGone say
 	// that one of them is not there, or no longer.
 	Past(ctx context.Context, tenant string, thread []string) ([]schema.Item, error)
+	// Conversation returns a conversation as it is now, or broker.ErrNotFound.
+	Conversation(ctx context.Context, tenant, id string) (*schema.Conversation, error)
+	// ChangeConversation appends the fact that change decides upon, exactly once. broker.ErrNotFound: the conversation was
+	// deleted. broker.ErrFull: there is no room for it.
+	ChangeConversation(ctx context.Context, tenant, id string, change broker.ConversationChange) (*schema.Conversation, error)
 }
 
 // Models finds the upstream that serves a model. [upstream.Router] is one.
@@ -74,7 +79,7 @@ type Config struct {
 	Control Control
 	Models  Models
 	Tools   Tools
-	// Library has the responses that others go on from.
+	// Library has the responses and conversations that others go on from.
 	Library Library
 	// Servers are the operator's MCP servers by label: a request may name them by label alone.
 	Servers map[string]mcp.Server

@@ -45,8 +45,13 @@ func (r *run) end(ctx context.Context, t schema.EventType, set func(*schema.Resp
 	return r.close(ctx, events, err)
 }
 
+// close adds to the conversation, if there is one, what the response leaves there, and then appends its last events: whoever
+// sees the terminal event finds the items in the conversation.
 func (r *run) close(ctx context.Context, events []schema.Event, err error) error {
 	if err != nil {
+		return err
+	}
+	if err := r.contribute(ctx, &events[len(events)-1]); err != nil {
 		return err
 	}
 	if err := r.log.Append(ctx, events...); err != nil {

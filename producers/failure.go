@@ -49,6 +49,13 @@ func forgotten() *schema.ResponseError {
 	}
 }
 
+func lostConversation() *schema.ResponseError {
+	return &schema.ResponseError{
+		Code: schema.CodeConversationNotFound, Type: schema.TypeInvalidRequest, Param: "conversation",
+		Message: "The conversation that this response goes on from is no longer there.",
+	}
+}
+
 func expired() *schema.ResponseError {
 	return &schema.ResponseError{
 		Code: schema.CodeRunExpired, Type: schema.TypeServer, Message: "The response took longer than this server allows.",

@@ -8,9 +8,13 @@ import (
 	"github.com/midstream-dev/midstream/broker"
 )
 
-// recall reads what the response goes on from: the items of its thread, oldest first. A response of the thread that was
-// deleted since the request was accepted ends the run: its answer would be another one without it.
+// recall reads what the response goes on from: its conversation, or the items of its thread, oldest first. A response of the
+// thread, or a conversation, that was deleted since the request was accepted ends the run: its answer would be another one
+// without it.
 func (r *run) recall(ctx context.Context) error {
+	if at := r.fold.Command.Conversation; at != nil {
+		return r.recallConversation(ctx, at)
+	}
 	past, err := r.node.Library.Past(ctx, r.ref.Tenant(), r.fold.Command.Thread)
 	switch {
 	case errors.Is(err, broker.ErrNotFound), errors.Is(err, broker.ErrGone):

@@ -102,8 +102,8 @@ func (c *Conversation) Answer(response string, attempt int, items []Item) (*Fact
 			f.Items = append(f.Items, items[i])
 		}
 	}
-	if len(f.Items) == 0 && f.Since == f.Version {
-		return nil, nil
+	if len(f.Items) == 0 && f.Since == f.Version && attempt <= 1 {
+		return nil, nil // a later attempt must leave its word, lest an earlier one that was cut off still adds something
 	}
 	size, err := encodedItems(f.Items)
 	switch {

@@ -81,6 +81,9 @@ func checkNewItems(items []Item) *Error {
 	}
 	for i := range items {
 		items[i].Normalize()
+		if items[i].Type == KindItemReference {
+			return Refuse(CodeInvalidValue, fmt.Sprintf("items[%d]", i), "A conversation keeps items themselves, not references to them.")
+		}
 		if id := items[i].ID; id != "" && !ValidToken(id) {
 			return Refuse(CodeInvalidValue, fmt.Sprintf("items[%d].id", i), "'items[%d].id' must match ^[A-Za-z0-9_-]{1,64}$.", i)
 		}

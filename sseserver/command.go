@@ -20,6 +20,10 @@ func (s *Server) command(ctx context.Context, o *order, ref schema.Ref) (*schema
 	if err != nil {
 		return nil, nil, err
 	}
+	point, err := s.joinConversation(ctx, o.tenant, o.req)
+	if err != nil {
+		return nil, nil, err
+	}
 	secrets, err := encodeSecrets(o.req.TakeSecrets())
 	if err != nil {
 		return nil, nil, err
@@ -33,7 +37,7 @@ func (s *Server) command(ctx context.Context, o *order, ref schema.Ref) (*schema
 	}
 	return &schema.Command{
 		Version: schema.FormatVersion, Tenant: ref.Tenant(), Response: ref.Response(), CreatedAt: o.at.UnixMilli(),
-		Trace: o.trace, Digest: o.digest, Thread: thread, Request: kept,
+		Trace: o.trace, Digest: o.digest, Thread: thread, Conversation: point, Request: kept,
 	}, secrets, nil
 }
 

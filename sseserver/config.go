@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -46,6 +47,17 @@ type Control interface {
 	Cancel(ctx context.Context, ref schema.Ref) error
 	// Delete returns nil when the response is erased. One that runs is cancelled first.
 	Delete(ctx context.Context, ref schema.Ref) error
+}
+
+// Conversations keeps what responses go on from. [broker.Broker] is one. A broker.ErrNotFound says that there is no such
+// conversation of the tenant's, broker.ErrFull that nothing was stored.
+type Conversations interface {
+	Conversation(ctx context.Context, tenant, id string) (*schema.Conversation, error)
+	CreateConversation(ctx context.Context, tenant, id string, metadata map[string]string) (*schema.Conversation, error)
+	// ChangeConversation appends the fact that change decides upon, exactly once. An error of change is returned as it is.
+	ChangeConversation(ctx context.Context, tenant, id string, change broker.ConversationChange) (*schema.Conversation, error)
+	// DeleteConversation erases a conversation.
+	DeleteConversation(ctx context.Context, tenant, id string) error
 }
 
 // Follower is one reader's place in one response. It is used by one goroutine.
@@ -100,6 +112,8 @@ type Config struct {
 	Library Library
 	Control Control
 	Follow  FollowFunc
+	// Conversations serves /v1/conversations, and responses in conversations. Nil does without both.
+	Conversations Conversations
 	// Expect is told of a response just before it begins, so that following it finds it at once; release is called when
 	// the request is over. Nil does without.
 	Expect func(schema.Ref) (release func())

@@ -22,7 +22,9 @@ import (
 func serveLive(tb testing.TB, adjust ...func(*Config)) *site {
 	tb.Helper()
 	b := liveBroker(tb)
-	return serve(tb, append([]func(*Config){func(c *Config) { c.Broker, c.Library, c.Control, c.Follow, c.Expect = b, b, b, Following(b.Follow), b.Expect }}, adjust...)...)
+	return serve(tb, append([]func(*Config){func(c *Config) {
+		c.Broker, c.Library, c.Control, c.Follow, c.Expect = b, b, b, Following(b.Follow), b.Expect
+	}}, adjust...)...)
 }
 
 // producer appends a run to the real log, as a worker does.

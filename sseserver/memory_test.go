@@ -285,6 +285,9 @@ var (
 	_ Library  = (*broker.Broker)(nil)
 	_ Follower = (*memoryFollower)(nil)
 	_ Broker   = (*broker.Broker)(nil)
+
+	_ Conversations = (*broker.Broker)(nil)
+
 	_ Follower = (*hub.Follower)(nil)
 )
 

@@ -53,6 +53,9 @@ func (s *Server) route() {
 	for _, path := range []string{"/v1/responses/", "/v1/responses/:id/*", "/v1/models/"} {
 		s.echo.RouteNotFound(path, echo.NotFoundHandler) // else echo takes the rest of the path for an id
 	}
+	if s.cfg.Conversations != nil {
+		s.routeConversations()
+	}
 	s.echo.GET("/v1/models", s.models)
 	s.echo.GET("/v1/models/*", s.model)
 	for path, check := range map[string]echo.HandlerFunc{"/healthz": s.healthz, "/readyz": s.readyz} {
