@@ -15,6 +15,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/midstream-dev/midstream/broker"
+	"github.com/midstream-dev/midstream/schema"
 )
 
 // Each file of testdata/transcripts is one exchange with a server over the real log, on a story whose bytes never
@@ -25,7 +26,8 @@ func TestGolden_Transcripts(t *testing.T) {
 		t.Fatalf("%d transcripts: %v", len(files), err)
 	}
 	putGoldenStory(t)
-	s := serveLive(t, func(c *Config) { c.Models = listOf(Model{ID: "demo", OwnedBy: "midstream"}) })
+	putGoldenConversation(t)
+	s := serveLive(t, func(c *Config) { c.Conversations = liveBroker(t); c.Models = listOf(Model{ID: "demo", OwnedBy: "midstream"}) })
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			transcript, err := txtar.ParseFile(file)
@@ -65,6 +67,29 @@ func putGoldenStory(t *testing.T) {
 	p.append(p.say("Because the old one "))
 	p.append(p.say("drowns.\n\nevent: fake\ndata: {}\u2028"))
 	p.end()
+}
+
+// putGoldenConversation keeps a conversation whose items never change, if no earlier run of the test has.
+func putGoldenConversation(t *testing.T) {
+	t.Helper()
+	const id = "conv_0193500000007000a000000000000001"
+	b := liveBroker(t)
+	if _, err := b.CreateConversation(t.Context(), "default", id, nil); err != nil {
+		if _, err := b.Conversation(t.Context(), "default", id); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	items, refusal := schema.ParseNewItems([]byte(`{"items":[
+		{"id":"msg_golden_1","role":"user","content":"Why change horses in midstream?"},
+		{"id":"msg_golden_2","role":"assistant","content":"Because the old one drowns."},
+		{"id":"msg_golden_3","type":"reasoning","summary":[]}]}`))
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if _, err := b.ChangeConversation(t.Context(), "default", id, adding(items)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // exchange sends a request and returns the answer: status, headers in order of name, body.
