@@ -44,6 +44,7 @@ func TestServe_Conversation(t *testing.T) {
 	if code := node.stop(); code != 0 {
 		t.Fatalf("stopped with %d", code)
 	}
+	node.code <- exitOK // for the cleanup
 	node = serveNode(t, data)
 	items()
 	if len(list.Data) != 7 {

@@ -27,7 +27,10 @@ func TestGolden_Transcripts(t *testing.T) {
 	}
 	putGoldenStory(t)
 	putGoldenConversation(t)
-	s := serveLive(t, func(c *Config) { c.Conversations = liveBroker(t); c.Models = listOf(Model{ID: "demo", OwnedBy: "midstream"}) })
+	s := serveLive(t, func(c *Config) {
+		c.Conversations = liveBroker(t)
+		c.Models = listOf(Model{ID: "demo", OwnedBy: "midstream"})
+	})
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			transcript, err := txtar.ParseFile(file)
