@@ -213,7 +213,7 @@ func TestConversations_Pages(t *testing.T) {
 			var got []string
 			after := ""
 			for more := true; more; {
-				var page itemList
+				var page list
 				resp := s.get(t, fmt.Sprintf("%s/items?order=%s&limit=%d%s", path, order, limit, after))
 				if err := json.Unmarshal(read(t, resp), &page); err != nil || len(page.Data) > limit || len(page.Data) == 0 {
 					t.Fatalf("%d items: %v", len(page.Data), err)
