@@ -117,8 +117,8 @@ func (b *Broker) fetchFacts(ctx context.Context, v *view, tip uint64) error {
 		return err
 	}
 	defer b.conversations.gate.leave()
-	for before := uint64(0); v.position < tip; {
-		before = v.position
+	for v.position < tip {
+		before := v.position
 		last, err := b.fetch(ctx, conversationStream, v.subject, before, tip, v.hear)
 		if err != nil || last == before {
 			return err

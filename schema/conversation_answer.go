@@ -56,12 +56,13 @@ func whole(output []Item) []Item {
 }
 
 // Kept returns the item as a conversation shows it: what the caller said is complete.
-func (it Item) Kept() Item {
+func (it *Item) Kept() Item {
+	kept := *it
 	switch it.Type {
 	case KindMessage, KindFunctionCall, KindFunctionOutput:
 		if it.Status == "" {
-			it.Status = StatusCompleted
+			kept.Status = StatusCompleted
 		}
 	}
-	return it
+	return kept
 }

@@ -100,7 +100,8 @@ func (it *Item) MintItem(key string) {
 
 // ConversationID returns the id of the conversation that the request names, by itself or as an object; empty for none.
 func (r *CreateRequest) ConversationID() (string, *Error) {
-	id, ok := "", true
+	var id string
+	var ok bool
 	switch {
 	case len(r.Conversation) == 0 || r.Conversation.Kind() == 'n':
 		return "", nil

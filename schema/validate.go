@@ -225,8 +225,7 @@ func (r *CreateRequest) choosesMCP() bool {
 
 // validateUnsupported refuses what a later release will serve.
 func (r *CreateRequest) validateUnsupported() *Error {
-	switch {
-	case r.choosesMCP():
+	if r.choosesMCP() {
 		return Refuse(CodeUnsupported, "tool_choice", "A 'tool_choice' of an MCP server is not supported yet: limit its 'allowed_tools'.")
 	}
 	return nil

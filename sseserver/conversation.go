@@ -68,11 +68,10 @@ func (s *Server) createConversation(c echo.Context) error {
 	}
 	ctx, cancel := s.settling(c)
 	defer cancel()
-	v, err := s.cfg.Conversations.CreateConversation(ctx, tenant, id, req.Metadata)
-	if err != nil {
+	if _, err := s.cfg.Conversations.CreateConversation(ctx, tenant, id, req.Metadata); err != nil {
 		return err
 	}
-	v, err = s.cfg.Conversations.ChangeConversation(ctx, tenant, id, adding(req.Items))
+	v, err := s.cfg.Conversations.ChangeConversation(ctx, tenant, id, adding(req.Items))
 	if err != nil {
 		return errors.Join(err, s.cfg.Conversations.DeleteConversation(ctx, tenant, id))
 	}
