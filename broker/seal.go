@@ -38,6 +38,11 @@ func (w *Writer) seal(ctx context.Context, keep bool) error {
 	if err := w.b.refuseGone(ctx, w.place); err != nil {
 		return err
 	}
+	return w.archive(ctx, entries, keep)
+}
+
+// archive writes the parts, and erases them if the response was erased meanwhile.
+func (w *Writer) archive(ctx context.Context, entries []entry, keep bool) error {
 	if err := w.b.store(ctx, w.place, entries, keep); err != nil {
 		return err
 	}
