@@ -53,6 +53,7 @@ const maxKey = 48
 var itemPrefix = map[string]string{
 	KindMessage: "msg", KindReasoning: "rs", KindFunctionCall: "fc", KindCustomCall: "ctc",
 	KindListTools: "mcpl", KindMCPCall: "mcp", KindApprovalRequest: "mcpr",
+	KindCompaction: "cmp",
 }
 
 // ItemID mints the id of a response's n-th item. It is derived, not random, so that every attempt mints the same; it

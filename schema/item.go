@@ -20,6 +20,7 @@ const (
 	KindApprovalRequest = "mcp_approval_request"
 	KindApproval        = "mcp_approval_response"
 	KindItemReference   = "item_reference"
+	KindCompaction      = "compaction"
 )
 
 // The states of an item, and of a response.

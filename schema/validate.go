@@ -35,7 +35,7 @@ func (r *CreateRequest) validateModel() *Error {
 // The input items that this server can put before a model.
 var inputKinds = []string{
 	KindMessage, KindReasoning, KindFunctionCall, KindFunctionOutput, KindCustomCall, KindCustomOutput,
-	KindListTools, KindMCPCall, KindApprovalRequest, KindItemReference,
+	KindListTools, KindMCPCall, KindApprovalRequest, KindItemReference, KindCompaction,
 }
 
 func (r *CreateRequest) validateInput() *Error {

@@ -36,8 +36,19 @@ type Library interface {
 	Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange, error)
 	// Past returns what was asked and said in a thread of responses, in its order.
 	Past(ctx context.Context, tenant string, thread []string) ([]schema.Item, error)
+	// Summary returns what an item of type compaction stands for; false for one that was not made here for the tenant.
+	Summary(tenant string, it *schema.Item) (string, bool)
 	// Command returns what a response was made from.
 	Command(ctx context.Context, ref schema.Ref) (*schema.Command, error)
+}
+
+// Errands are questions about a request that make no response. An error is answered as it is if it is a *schema.Error. Both
+// methods are safe for concurrent use. past is what the request goes on from.
+type Errands interface {
+	// CountTokens returns how many tokens the request would put before its model.
+	CountTokens(ctx context.Context, req *schema.CreateRequest, past []schema.Item) (int64, error)
+	// Compact returns items to go on with instead of the request's context; usage may be nil.
+	Compact(ctx context.Context, tenant string, req *schema.CreateRequest, past []schema.Item) ([]schema.Item, *schema.Usage, error)
 }
 
 // Control ends responses, whoever works on them. Both methods are safe for concurrent use, and return broker.ErrNotFound for
@@ -120,6 +131,8 @@ type Config struct {
 
 	// Admit refuses a request that no producer could serve, with a *schema.Error. Nil admits all.
 	Admit func(context.Context, *schema.CreateRequest) error
+	// Errands answers POST /v1/responses/input_tokens and /compact. Nil means that there are no such routes.
+	Errands Errands
 	// Models lists what GET /v1/models shows. Nil shows an empty list.
 	Models func(context.Context) ([]Model, error)
 	// Tenants says whose a request is. Nil means that all are of the tenant "default".

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 
@@ -105,6 +106,14 @@ func (m *memory) Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange
 	defer m.mu.Unlock()
 	rec.Frames = bytes.Join(m.logs[ref].frames, nil)
 	return schema.ReadExchange(ref, []schema.Record{rec})
+}
+
+// Summary is what the item holds as it is.
+func (m *memory) Summary(_ string, it *schema.Item) (string, bool) {
+	if it.EncryptedContent == nil || !strings.HasPrefix(*it.EncryptedContent, "ours:") {
+		return "", false
+	}
+	return strings.TrimPrefix(*it.EncryptedContent, "ours:"), true
 }
 
 // Cancel and Delete are the log's affair: see TestLive_Cancel and TestLive_Delete.

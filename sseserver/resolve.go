@@ -23,7 +23,29 @@ func (s *Server) resolve(ctx context.Context, o *order) (thread []string, err er
 			return nil, err
 		}
 	}
+	s.unfold(o)
 	return thread, s.dereference(ctx, o)
+}
+
+// unfold puts what a compaction of ours holds in its place: the run needs no key for it then. One of another maker goes to
+// the upstream as it is.
+func (s *Server) unfold(o *order) {
+	for i := range o.req.Input {
+		it := &o.req.Input[i]
+		if it.Type != schema.KindCompaction {
+			continue
+		}
+		if text, ok := s.cfg.Library.Summary(o.tenant, it); ok {
+			*it = schema.Item{
+				ID: it.ID, Type: schema.KindMessage, Role: "developer",
+				Content: schema.Content{{Type: schema.PartInputText, Text: &text}},
+			}
+		}
+	}
+}
+
+func previousNotFound(id string) *schema.Error {
+	return schema.Refuse(schema.CodePreviousNotFound, "previous_response_id", "Previous response with id '%s' not found.", quote(id))
 }
 
 // threadOf returns the thread that ends in a response. The responses in front of it are read by the run alone.
@@ -33,7 +55,7 @@ func (s *Server) threadOf(ctx context.Context, tenant, id string) ([]string, err
 	case err != nil:
 		return nil, err
 	case x == nil:
-		return nil, schema.Refuse(schema.CodePreviousNotFound, "previous_response_id", "Previous response with id '%s' not found.", quote(id))
+		return nil, previousNotFound(id)
 	case !x.Response.Ended():
 		return nil, schema.Refuse(schema.CodeInvalidValue, "previous_response_id",
 			"Previous response with id '%s' is still %s: wait for its end, or cancel it.", quote(id), x.Response.Status)

@@ -50,6 +50,10 @@ func (s *Server) route() {
 	s.echo.DELETE("/v1/responses/:id", s.delete)
 	s.echo.POST("/v1/responses/:id/cancel", s.cancel)
 	s.echo.GET("/v1/responses/:id/input_items", s.inputItems)
+	if s.cfg.Errands != nil {
+		s.echo.POST("/v1/responses/input_tokens", s.inputTokens)
+		s.echo.POST("/v1/responses/compact", s.compact, s.limitRate)
+	}
 	for _, path := range []string{"/v1/responses/", "/v1/responses/:id/*", "/v1/models/"} {
 		s.echo.RouteNotFound(path, echo.NotFoundHandler) // else echo takes the rest of the path for an id
 	}

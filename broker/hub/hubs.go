@@ -112,7 +112,8 @@ func (h *Hubs) Fold(ctx context.Context, ref schema.Ref) (*schema.State, error) 
 }
 
 // join attaches a reader to the response's hub, opened if need be, and keeps it there if use succeeds. A hub that others
-// opened may have asked for the response before this reader's was made: then a new one is opened.
+// opened may have asked for the response before this reader's was made, and one that was dropped meanwhile has nothing more
+// to say: then a new one is opened.
 func (h *Hubs) join(ref schema.Ref, use func(*hub) error) (*hub, error) {
 	for {
 		b, mine := h.attach(ref, false)
@@ -124,7 +125,7 @@ func (h *Hubs) join(ref schema.Ref, use func(*hub) error) (*hub, error) {
 			return b, nil
 		}
 		h.leave(b)
-		if mine || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCut) {
+		if !errors.Is(err, ErrCut) && (mine || !errors.Is(err, ErrNotFound)) {
 			return nil, err
 		}
 	}

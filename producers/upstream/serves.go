@@ -94,6 +94,7 @@ func unserved(r *Request, serves []string) error {
 // gatewayKinds are items that this gateway makes something else of before a model sees them.
 var gatewayKinds = []string{
 	schema.KindItemReference, schema.KindListTools, schema.KindMCPCall, schema.KindApprovalRequest, schema.KindApproval,
+	schema.KindCompaction,
 }
 
 // rehearsal is the first turn of a request as far as it is known before the run: without MCP tools, and without what is

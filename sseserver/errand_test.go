@@ -1,0 +1,88 @@
+package sseserver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// fixedErrands counts the words of a context, and compacts it to its first one.
+type fixedErrands struct{}
+
+func (fixedErrands) CountTokens(_ context.Context, req *schema.CreateRequest, past []schema.Item) (int64, error) {
+	if req.Model == "mute" {
+		return 0, fmt.Errorf("count: %w", schema.Refuse(schema.CodeUnsupported, "model", "It cannot count."))
+	}
+	return int64(len(strings.Fields(textOf(append(past, req.Input...))))), nil
+}
+
+func (fixedErrands) Compact(_ context.Context, tenant string, req *schema.CreateRequest, past []schema.Item) ([]schema.Item, *schema.Usage, error) {
+	first, _, _ := strings.Cut(textOf(append(past, req.Input...)), " ")
+	return []schema.Item{{ID: "cmp_1", Type: schema.KindCompaction, EncryptedContent: new("ours:" + first + " of " + tenant)}}, nil, nil
+}
+
+func textOf(items []schema.Item) string {
+	var texts []string
+	for _, it := range items {
+		texts = append(texts, it.Text())
+	}
+	return strings.Join(texts, " ")
+}
+
+// A count and a compaction are of the whole context, thread and references included; they start no run. What a compaction
+// holds takes its place in the next request.
+func TestErrands(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *Config) { c.Errands = fixedErrands{} })
+	s.said(t, "resp_a", `"one two"`, "three")
+	post := func(path, body string) []byte {
+		t.Helper()
+		resp := s.do(t, s.request(t, http.MethodPost, path, body))
+		got := read(t, resp)
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: status %d: %s", path, resp.StatusCode, got)
+		}
+		return got
+	}
+	body := `{"model":"demo","previous_response_id":"resp_a","input":"four five"}`
+	if got := string(post("/v1/responses/input_tokens", body)); got != `{"object":"response.input_tokens","input_tokens":5}` {
+		t.Errorf("count: %s", got)
+	}
+	var c compaction
+	if err := json.Unmarshal(post("/v1/responses/compact", body), &c); err != nil {
+		t.Fatal(err)
+	}
+	if c.Object != "response.compaction" || !strings.HasPrefix(c.ID, "resp_") || c.CreatedAt == 0 || c.Usage == nil || len(c.Output) != 1 {
+		t.Errorf("compaction: %+v", c)
+	}
+	next, err := json.Marshal(map[string]any{"model": "demo", "stream": true, "input": append(c.Output, schema.Item{
+		Type: schema.KindCompaction, EncryptedContent: new("somebody's"),
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.post(t, string(next))
+	req, err := s.command(t).Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := schema.Input{
+		{ID: "cmp_1", Type: schema.KindMessage, Role: "developer", Content: schema.Content{schema.NewPart(schema.PartInputText, "one of default")}},
+		{Type: schema.KindCompaction, EncryptedContent: new("somebody's")},
+	}
+	if diff := cmp.Diff(want, req.Input); diff != "" {
+		t.Errorf("next input (-want +got):\n%s", diff)
+	}
+	mustRefuse(t, s.do(t, s.request(t, http.MethodPost, "/v1/responses/input_tokens", `{"model":"mute","input":"x"}`)), 400, schema.CodeUnsupported)
+	mustRefuse(t, s.do(t, s.request(t, http.MethodPost, "/v1/responses/compact", `{"model":"demo","input":"x","previous_response_id":"resp_no"}`)), 400, schema.CodePreviousNotFound)
+	if n := len(s.memory.commands); n != 0 {
+		t.Errorf("%d runs were started", n)
+	}
+}
