@@ -23,6 +23,7 @@ type progress struct {
 	unlisted  int                   // MCP entries whose tools have not been asked for
 	pending   int                   // tool calls that were announced and have no result
 	answered  bool                  // behind those calls, the response ends
+	silent    bool                  // no answer was asked for
 	full      bool                  // the output can hold no more
 	turns     int                   // model calls that have ended
 	cancelled bool                  // somebody wants no more of it
@@ -36,7 +37,7 @@ func next(p progress, maxTurns int) (step, *schema.ResponseError) {
 		return cancelRun, nil
 	case p.cause != nil:
 		return fail, p.cause
-	case p.full:
+	case p.full, p.silent:
 		return finish, nil
 	case p.unlisted > 0:
 		return listTools, nil

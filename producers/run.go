@@ -145,8 +145,8 @@ func (r *run) settleError(err, stopped error) {
 
 func (r *run) progress(steps context.Context) progress {
 	return progress{
-		cancelled: errors.Is(context.Cause(steps), errCancelled),
-		unlisted:  len(r.unlisted()), pending: len(r.pending), turns: r.turns(), cause: r.cause, full: r.full,
+		cancelled: errors.Is(context.Cause(steps), errCancelled), silent: !r.req.Generates(),
+		unlisted: len(r.unlisted()), pending: len(r.pending), turns: r.turns(), cause: r.cause, full: r.full,
 		answered: r.fold.Turn != nil && r.fold.Turn.Answered(),
 	}
 }

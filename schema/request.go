@@ -24,6 +24,7 @@ type CreateRequest struct {
 	Stream             *bool             `json:"stream,omitzero"`
 	StreamOptions      jsontext.Value    `json:"stream_options,omitzero"`
 	Background         *bool             `json:"background,omitzero"`
+	Generate           *bool             `json:"generate,omitzero"`
 	Store              *bool             `json:"store,omitzero"`
 	Include            []string          `json:"include,omitzero"`
 	Metadata           map[string]string `json:"metadata,omitzero"`
@@ -177,6 +178,9 @@ func (r *CreateRequest) Streams() bool { return r.Stream != nil && *r.Stream }
 
 // Backgrounds reports whether the caller does not wait for the response.
 func (r *CreateRequest) Backgrounds() bool { return r.Background != nil && *r.Background }
+
+// Generates reports whether there is to be an answer. A response without one holds its input for others to go on from.
+func (r *CreateRequest) Generates() bool { return r.Generate == nil || *r.Generate }
 
 // Stores reports whether the response is to be kept; the API's default is yes.
 func (r *CreateRequest) Stores() bool { return r.Store == nil || *r.Store }

@@ -39,7 +39,7 @@ var inputKinds = []string{
 }
 
 func (r *CreateRequest) validateInput() *Error {
-	if len(r.Input) == 0 && r.PreviousResponseID == nil && r.echoConversation() == nil {
+	if len(r.Input) == 0 && r.PreviousResponseID == nil && r.echoConversation() == nil && r.Generates() {
 		return Refuse(CodeMissing, "input", "Missing required parameter: 'input'.")
 	}
 	return checkItems("input", r.Input)
