@@ -181,6 +181,8 @@ type Limits struct {
 	DrainSpread time.Duration
 	// DrainTimeout bounds the whole drain; what is open then is closed: 15 s.
 	DrainTimeout time.Duration
+
+	Socket SocketLimits // of each WebSocket
 }
 
 func (l Limits) withDefaults() Limits {
@@ -196,6 +198,7 @@ func (l Limits) withDefaults() Limits {
 	l.Heartbeat = cmp.Or(l.Heartbeat, 15*time.Second)
 	l.DrainSpread = cmp.Or(l.DrainSpread, time.Second)
 	l.DrainTimeout = cmp.Or(l.DrainTimeout, 15*time.Second)
+	l.Socket = l.Socket.withDefaults(l.MaxBody)
 	return l
 }
 

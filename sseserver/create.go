@@ -23,6 +23,9 @@ type order struct {
 	trace  string
 	at     time.Time
 	req    *schema.CreateRequest
+
+	thread   []string // the responses that it goes on from, oldest first; resolve finds them
+	recalled bool     // they are known already, and what is in no log of them is in the input
 }
 
 // placed is an order that has become a response.

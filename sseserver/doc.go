@@ -1,5 +1,6 @@
-// Package sseserver is the HTTP face of Midstream: the OpenAI Responses API over server-sent events, on echo. It knows
-// the log only through a few small interfaces, and never the producers: a run goes on whether anybody listens or not.
+// Package sseserver is the HTTP face of Midstream: the OpenAI Responses API over server-sent events and WebSockets, on
+// echo. It knows the log only through a few small interfaces, and never the producers: a run goes on whether anybody
+// listens or not.
 //
 // There are only a few nouns:
 //
@@ -7,6 +8,8 @@
 //	Broker      where commands go and records are; Follower, one reader's place in one response
 //	cursor      where a subscriber wants to go on: Last-Event-ID, starting_after, or the start
 //	subscriber  a connected reader of a stream; it holds no queue, only its place
+//	socket      a WebSocket: a reader of messages, and lanes
+//	lane        makes the responses of one stream_id of a socket, one after the other; a subscriber to each
 //
 // # Guarantees
 //
@@ -14,6 +17,10 @@
 //
 // A stream that has not reached its terminal event never ends cleanly. It is aborted, on drain and on any fault, because
 // the SDKs return half a sentence as if it were whole after a clean end, and throw after an abort.
+//
+// A message of a WebSocket is the data line of a frame, byte for byte, but for the stream_id of its lane. What a message
+// has wrong is told and costs nothing else: only a broken frame, a peer that takes or answers nothing, age and a drain end
+// a connection, and none of them ends a run. What a socket remembers of responses that are not stored is gone with it.
 //
 // Once a command may be in the queue, no answer invites a retry: SDKs repeat a POST by themselves, and would start a
 // second run.

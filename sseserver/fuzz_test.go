@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -57,6 +60,36 @@ func FuzzPath(f *testing.F) {
 			t.Errorf("%q: %d bytes of error", u, len(body))
 		case w.Code == http.StatusOK && strings.TrimSuffix(u.EscapedPath(), "/input_items") != "/v1/responses/"+storyID:
 			t.Errorf("%q reads a response", u)
+		}
+	})
+}
+
+// No message makes the reader panic. What it takes is of a known kind and a legal lane, and its body is one that POST
+// could have had, without the envelope; what it refuses is told in a bounded message.
+func FuzzMessage(f *testing.F) {
+	f.Fuzz(func(t *testing.T, data string) {
+		m, refusal := readMessage([]byte(data))
+		if refusal != nil {
+			if event, err := errorEvent(refusal, refusal); err != nil || len(event) > 1000 || schema.CheckJSON(tag(event, m.lane)) != nil {
+				t.Errorf("%q: refused with %s, %v", data, event, err)
+			}
+			return
+		}
+		if schema.CheckJSON(m.create()) != nil {
+			t.Errorf("%q became the body %s", data, m.create())
+		}
+		var body map[string]jsontext.Value
+		if err := json.Unmarshal(m.create(), &body); err != nil || string(body["stream"]) != "true" || body["type"] != nil || body["stream_id"] != nil {
+			t.Errorf("%q became the body %s: %v", data, m.create(), err)
+		}
+		if m.lane != "" && (len(m.lane) > maxStreamID || strings.Trim(m.lane, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != "") {
+			t.Errorf("%q goes to the lane %q", data, m.lane)
+		}
+		if m.kind == messageSteer {
+			event, err := steerFailed(m)
+			if err != nil || schema.CheckJSON(tag(event, m.lane)) != nil {
+				t.Errorf("%q: %s, %v", data, event, err)
+			}
 		}
 	})
 }

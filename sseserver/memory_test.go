@@ -105,7 +105,11 @@ func (m *memory) Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rec.Frames = bytes.Join(m.logs[ref].frames, nil)
-	return schema.ReadExchange(ref, []schema.Record{rec})
+	x, err := schema.ReadExchange(ref, []schema.Record{rec})
+	if err == nil && !x.Request.Stores() && x.Response.Ended() {
+		return nil, broker.ErrNotFound
+	}
+	return x, err
 }
 
 // Summary is what the item holds as it is.
@@ -253,7 +257,7 @@ func (f *memoryFollower) Next(ctx context.Context) ([]byte, error) {
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, context.Cause(ctx)
 		}
 	}
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/midstream-dev/midstream/broker/hub"
 )
 
-// kindCreate, kindStart, and the label of each cursor tell streams apart by how they began.
+// kindCreate, kindStart, kindSocket, and the label of each cursor tell streams apart by how they began.
 const (
 	kindCreate = "create"
 	kindStart  = "start"
+	kindSocket = "websocket"
 )
 
 // label names the cursor in a metric.
@@ -37,10 +38,12 @@ type metrics struct {
 	aborted     *prometheus.CounterVec
 	conns       prometheus.Gauge
 	refused     prometheus.Counter
+	sockets     *socketMetrics
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
+		sockets: newSocketMetrics(reg),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "midstream_http_requests_total", Help: "Requests by route and status code."}, []string{"route", "code"}),
 		subscribers: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -75,6 +78,12 @@ func abortReason(err error) string {
 		return "slow"
 	case errors.Is(err, hub.ErrCut):
 		return "cut"
+	case errors.Is(err, errSocketAge):
+		return "age"
+	case errors.Is(err, errSilent):
+		return "silent"
+	case errors.Is(err, errPeerLeft):
+		return "client"
 	case errors.Is(err, context.Canceled):
 		return "client"
 	}

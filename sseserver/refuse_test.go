@@ -44,7 +44,7 @@ func TestRefuse_BadInput(t *testing.T) {
 		"a broken content type": {"POST", responses, `{}`, []string{"Content-Type", "application/json;;"}, 415, "unsupported_media_type"},
 		"a compressed body":     {"POST", responses, `{}`, []string{"Content-Encoding", "gzip"}, 415, "unsupported_media_type"},
 		"a wrong method":        {"PUT", responses, `{}`, nil, 405, "method_not_allowed"},
-		"GET without an id":     {"GET", responses, ``, nil, 405, "method_not_allowed"},
+		"GET without an id":     {"GET", responses, ``, nil, 426, "upgrade_required"},
 		"POST to a response":    {"POST", story, `{}`, nil, 405, "method_not_allowed"},
 		"an unknown route":      {"GET", "/v1/nothing", ``, nil, 404, "unknown_url"},
 		"an unknown root":       {"GET", "/", ``, nil, 404, "unknown_url"},

@@ -18,13 +18,13 @@ const maxLookups = 8
 // resolve finds what the request goes on from: the thread of previous_response_id, oldest first, and the items that it
 // refers to, which take the place of the references.
 func (s *Server) resolve(ctx context.Context, o *order) (thread []string, err error) {
-	if id := o.req.PreviousResponseID; id != nil {
-		if thread, err = s.threadOf(ctx, o.tenant, *id); err != nil {
+	if id := o.req.PreviousResponseID; id != nil && !o.recalled {
+		if o.thread, err = s.threadOf(ctx, o.tenant, *id); err != nil {
 			return nil, err
 		}
 	}
 	s.unfold(o)
-	return thread, s.dereference(ctx, o)
+	return o.thread, s.dereference(ctx, o)
 }
 
 // unfold puts what a compaction of ours holds in its place: the run needs no key for it then. One of another maker goes to

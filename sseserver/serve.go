@@ -52,5 +52,5 @@ func (s *Server) drain(srv *http.Server) error {
 	if err := srv.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("drain: %w", err), srv.Close())
 	}
-	return nil
+	return s.awaitSockets(ctx)
 }

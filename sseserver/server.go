@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 )
@@ -18,6 +19,7 @@ type Server struct {
 	subscribers *subscribers
 	origins     *http.CrossOriginProtection // nil lets all in
 	buckets     *buckets
+	sockets     sync.WaitGroup // the handlers of WebSockets, for which net/http does not wait
 }
 
 // New returns a server of cfg. It panics if cfg.Broker, cfg.Library, cfg.Control or cfg.Follow is missing, an origin is none, or a
@@ -46,6 +48,7 @@ func (s *Server) Handler() http.Handler { return s.echo }
 
 func (s *Server) route() {
 	s.echo.POST("/v1/responses", s.create, s.limitRate)
+	s.echo.GET("/v1/responses", s.connect)
 	s.echo.GET("/v1/responses/:id", s.retrieve)
 	s.echo.DELETE("/v1/responses/:id", s.delete)
 	s.echo.POST("/v1/responses/:id/cancel", s.cancel)
