@@ -334,7 +334,7 @@ func TestSocket_TellsWhichResponseIsLeft(t *testing.T) {
 // A client that sends faster than its responses run is not read from, and loses nothing.
 func TestSocket_Backpressure(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *Config) { c.Socket.Queue = 1 })
+	s := serve(t, func(c *Config) { c.Socket.Queue, c.Socket.QueueBytes, c.MaxBody = 1, 1, 1<<10 })
 	c := s.call(t)
 	const all = 30
 	for i := range all {
@@ -354,6 +354,46 @@ func TestSocket_Backpressure(t *testing.T) {
 		}
 		c.expect(s.tellAll(r, "x"), "")
 	}
+}
+
+// The bytes of creates that wait are bounded over all lanes.
+func TestSocket_BoundsWaitingBytes(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *Config) { c.Socket.Active, c.Socket.QueueBytes, c.MaxBody = 1, 1, 1<<10 })
+	c := s.call(t)
+	long := strings.Repeat("x", 600)
+	c.sendf(created)
+	first := s.work(t)
+	for _, lane := range []string{"a", "b", "c"} {
+		c.sendf(`{"type":"response.create","model":"demo","input":%q,"stream_id":%q}`, long, lane)
+	}
+	const read = 3 // one runs, one waits, and there is no room for the next
+	waitFor(t, "the reader", func() bool { return valueOf(t, s.metrics.sockets.received) == read })
+	c.expect(s.tellAll(first, "0"), "")
+	for _, lane := range []string{"a", "b", "c"} {
+		if n := valueOf(t, s.metrics.sockets.received); lane == "a" && n > read+1 {
+			t.Errorf("%v messages were read", n)
+		}
+		c.expect(s.tellAll(s.work(t), "next"), lane)
+	}
+}
+
+// A message that does not come to its end in time ends the connection: no frame can be told from its rest.
+func TestSocket_LateMessage(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *Config) { c.BodyTimeout = 50 * time.Millisecond })
+	c := s.call(t)
+	c.sendf(created)
+	c.expect(s.tellAll(s.work(t), "in time"), "")
+	w, err := c.conn.Writer(t.Context(), websocket.MessageText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(bytes.Repeat([]byte(" "), 8<<10)); err != nil {
+		t.Fatal(err)
+	}
+	c.closed()
+	waitFor(t, "the end", func() bool { return valueOf(t, s.metrics.sockets.open) == 0 })
 }
 
 // A client that does not read is cut off in time, as slow, and holds up nobody; the response goes on.
