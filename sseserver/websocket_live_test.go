@@ -33,7 +33,7 @@ func TestLive_SocketLanes(t *testing.T) {
 			}
 		})
 	}
-	c := s.call(t)
+	c := s.openSocket(t)
 	for i := range turns {
 		for lane := range lanes {
 			c.sendf(`{"type":"response.create","model":"demo","input":"turn %d","store":true,"stream_id":"lane-%d"}`, i, lane)
@@ -101,7 +101,7 @@ func TestLive_SocketUnstored(t *testing.T) {
 		}
 		return p
 	}
-	c := s.call(t)
+	c := s.openSocket(t)
 	c.sendf(`{"type":"response.create","model":"demo","input":"one","store":false}`)
 	first := work()
 	c.expect(first.all(), "")
@@ -113,7 +113,7 @@ func TestLive_SocketUnstored(t *testing.T) {
 			t.Errorf("asked %q, want %q", got, want)
 		}
 	}
-	again := s.call(t)
+	again := s.openSocket(t)
 	again.sendf(`{"type":"response.create","model":"demo","input":"two","previous_response_id":%q}`, first.ref.Response())
 	again.refused(400, schema.CodePreviousNotFound, "")
 }

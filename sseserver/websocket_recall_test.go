@@ -45,7 +45,7 @@ func askedOf(tb testing.TB, cmd *schema.Command) string {
 func TestSocket_GoesOnFromUnstored(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	c := s.call(t)
+	c := s.openSocket(t)
 	_, one := c.turn(s, "one", "", "", "1")
 	asked, two := c.turn(s, "two", one, "", "2")
 	if want := "user one, assistant 1, user two"; asked != want {
@@ -59,7 +59,7 @@ func TestSocket_GoesOnFromUnstored(t *testing.T) {
 	if want := "user one, assistant 1, user fork"; asked != want {
 		t.Errorf("a fork is asked %q, want %q", asked, want)
 	}
-	again := s.call(t)
+	again := s.openSocket(t)
 	again.sendf(`{"type":"response.create","model":"demo","input":"x","previous_response_id":%q}`, two)
 	again.refused(400, schema.CodePreviousNotFound, "")
 	mustRefuse(t, s.post(t, `{"model":"demo","input":"x"`+member("previous_response_id", two)+`}`), 400, schema.CodePreviousNotFound)
@@ -70,7 +70,7 @@ func TestSocket_MixesStoredAndUnstored(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	s.said(t, "resp_b", `"two"`, "2", "resp_a")
-	c := s.call(t)
+	c := s.openSocket(t)
 	asked, three := c.turn(s, "three", "resp_b", "", "3")
 	if want := "resp_a, resp_b, user three"; asked != want {
 		t.Errorf("asked %q, want %q", asked, want)
@@ -97,7 +97,7 @@ func TestSocket_MixesStoredAndUnstored(t *testing.T) {
 func TestSocket_FailureEvicts(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	c := s.call(t)
+	c := s.openSocket(t)
 	_, one := c.turn(s, "one", "", "", "1")
 	c.sendf(`{"type":"response.create","input":"no model","stream_id":"b","previous_response_id":%q}`, one)
 	c.refused(400, schema.CodeMissing, "b")

@@ -24,8 +24,8 @@ type caller struct {
 	answer *http.Response
 }
 
-// call opens a WebSocket; headers come in pairs.
-func (s *site) call(tb testing.TB, headers ...string) *caller {
+// openSocket opens a WebSocket; headers come in pairs.
+func (s *site) openSocket(tb testing.TB, headers ...string) *caller {
 	tb.Helper()
 	h := http.Header{}
 	for i := 0; i+1 < len(headers); i += 2 {
@@ -138,7 +138,7 @@ const created = `{"type":"response.create","model":"demo","input":"hi"}`
 func TestSocket_SendsTheLog(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	c := s.call(t, "X-Request-Id", "call-1")
+	c := s.openSocket(t, "X-Request-Id", "call-1")
 	if got := c.answer.Header.Get("X-Request-Id"); got != "call-1" {
 		t.Errorf("x-request-id %q", got)
 	}
@@ -164,7 +164,7 @@ func TestSocket_OneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	for _, lane := range []string{"", "a.B-c_1"} {
-		c := s.call(t)
+		c := s.openSocket(t)
 		for _, word := range []string{"one", "two", "three"} {
 			if lane == "" {
 				c.sendf(`{"type":"response.create","model":"demo","input":%q}`, word)
@@ -189,7 +189,7 @@ func TestSocket_OneAfterTheOther(t *testing.T) {
 func TestSocket_LanesRunAtOnce(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	c := s.call(t)
+	c := s.openSocket(t)
 	runs := map[string]*run{}
 	for _, lane := range []string{"", "a", "b"} {
 		id := ""
@@ -212,7 +212,7 @@ func TestSocket_LanesRunAtOnce(t *testing.T) {
 func TestSocket_BoundsActive(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *Config) { c.Socket.Active = 1 })
-	c := s.call(t)
+	c := s.openSocket(t)
 	c.sendf(`{"type":"response.create","model":"demo","input":"hi","stream_id":"a"}`)
 	first := s.work(t)
 	c.expect(first.all(), "a")
@@ -233,7 +233,7 @@ func TestSocket_BoundsActive(t *testing.T) {
 func TestSocket_RefusesMessages(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *Config) { c.MaxBody, c.Socket.Lanes = 4<<10, 2 })
-	c := s.call(t)
+	c := s.openSocket(t)
 	for _, row := range []struct {
 		message string
 		status  int
@@ -275,11 +275,23 @@ func TestSocket_RefusesMessages(t *testing.T) {
 	c.expect(s.tellAll(s.work(t), "still here"), "")
 }
 
+// A create over a WebSocket is a request as any other to the tenant's limit.
+func TestSocket_RateLimit(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *Config) { c.RequestsPerMinute = 1 })
+	c := s.openSocket(t)
+	c.sendf(created)
+	c.expect(s.tellAll(s.work(t), "one"), "")
+	c.sendf(created)
+	c.refused(429, schema.CodeRateLimit, "")
+	mustRefuse(t, s.post(t, `{"model":"demo","input":"hi"}`), 429, schema.CodeRateLimit)
+}
+
 // A steer is refused, and gives back what it brought, in the lane of the response that it means.
 func TestSocket_CannotSteer(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	c := s.call(t)
+	c := s.openSocket(t)
 	c.sendf(`{"type":"response.create","model":"demo","input":"hi","stream_id":"a"}`)
 	r := s.work(t)
 	c.expect(r.all(), "a")
@@ -304,7 +316,7 @@ func TestSocket_CannotSteer(t *testing.T) {
 func TestSocket_FollowsAgain(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	c := s.call(t)
+	c := s.openSocket(t)
 	c.sendf(created)
 	r := s.work(t)
 	c.expect(r.all(), "")
@@ -319,7 +331,7 @@ func TestSocket_TellsWhichResponseIsLeft(t *testing.T) {
 	t.Parallel()
 	var log logBuffer
 	s := serve(t, func(c *Config) { c.Logger = log.logger() })
-	c := s.call(t)
+	c := s.openSocket(t)
 	s.memory.set(t, func(m *memory) { m.followErr = fmt.Errorf("CANARY") })
 	c.sendf(created)
 	id := s.command(t).Response
@@ -335,7 +347,7 @@ func TestSocket_TellsWhichResponseIsLeft(t *testing.T) {
 func TestSocket_Backpressure(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *Config) { c.Socket.Queue, c.Socket.QueueBytes, c.MaxBody = 1, 1, 1<<10 })
-	c := s.call(t)
+	c := s.openSocket(t)
 	const all = 30
 	for i := range all {
 		c.sendf(`{"type":"response.create","model":"demo","input":"%d"}`, i)
@@ -360,7 +372,7 @@ func TestSocket_Backpressure(t *testing.T) {
 func TestSocket_BoundsWaitingBytes(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *Config) { c.Socket.Active, c.Socket.QueueBytes, c.MaxBody = 1, 1, 1<<10 })
-	c := s.call(t)
+	c := s.openSocket(t)
 	long := strings.Repeat("x", 600)
 	c.sendf(created)
 	first := s.work(t)
@@ -382,7 +394,7 @@ func TestSocket_BoundsWaitingBytes(t *testing.T) {
 func TestSocket_LateMessage(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *Config) { c.BodyTimeout = 50 * time.Millisecond })
-	c := s.call(t)
+	c := s.openSocket(t)
 	c.sendf(created)
 	c.expect(s.tellAll(s.work(t), "in time"), "")
 	w, err := c.conn.Writer(t.Context(), websocket.MessageText)
@@ -400,7 +412,7 @@ func TestSocket_LateMessage(t *testing.T) {
 func TestSocket_SlowClientIsCut(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *Config) { c.WriteTimeout = 300 * time.Millisecond })
-	slow, quick := s.call(t), s.call(t)
+	slow, quick := s.openSocket(t), s.openSocket(t)
 	slow.sendf(created)
 	big := s.work(t)
 	words := make([]string, 60)
@@ -421,7 +433,7 @@ func TestSocket_ClientGoesAway(t *testing.T) {
 	t.Parallel()
 	var log logBuffer
 	s := serve(t, func(c *Config) { c.Logger = log.logger() })
-	c := s.call(t, "X-Request-Id", "gone")
+	c := s.openSocket(t, "X-Request-Id", "gone")
 	c.sendf(created)
 	r := s.work(t)
 	c.expect(r.all(), "")
@@ -445,7 +457,7 @@ func TestSocket_ClientGoesAway(t *testing.T) {
 func TestSocket_ClientIsCutOff(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	c := s.call(t)
+	c := s.openSocket(t)
 	c.sendf(created)
 	c.expect(s.work(t).all(), "")
 	_ = c.conn.CloseNow()
@@ -457,7 +469,7 @@ func TestSocket_QuietEnd(t *testing.T) {
 	t.Parallel()
 	var log logBuffer
 	s := serve(t, func(c *Config) { c.Logger = log.logger() })
-	c := s.call(t)
+	c := s.openSocket(t)
 	c.sendf(created)
 	c.expect(s.tellAll(s.work(t), "all"), "")
 	if n := valueOf(t, s.metrics.sockets.open); n != 1 {
@@ -474,7 +486,7 @@ func TestSocket_QuietEnd(t *testing.T) {
 func TestSocket_Age(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *Config) { c.Socket.Age = 200 * time.Millisecond })
-	c := s.call(t)
+	c := s.openSocket(t)
 	c.sendf(created)
 	r := s.work(t)
 	c.expect(r.all(), "")
@@ -492,7 +504,7 @@ func TestSocket_Age(t *testing.T) {
 func TestSocket_Drain(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	idle, busy := s.call(t), s.call(t)
+	idle, busy := s.openSocket(t), s.openSocket(t)
 	busy.sendf(created)
 	r := s.work(t)
 	busy.expect(r.all(), "")
@@ -520,7 +532,7 @@ func TestSocket_Drain(t *testing.T) {
 func TestSocket_DrainOfADeafClient(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *Config) { c.DrainTimeout = 100 * time.Millisecond })
-	s.call(t)
+	s.openSocket(t)
 	waitFor(t, "the connection", func() bool { return valueOf(t, s.metrics.sockets.open) == 1 })
 	if err := s.stop(); err == nil || !contains(err.Error(), "drain WebSockets") {
 		t.Errorf("drain: %v", err)
@@ -545,7 +557,7 @@ func TestSocket_KeepAlive(t *testing.T) {
 	if got := alive.receive(); !contains(got, "response.created") {
 		t.Errorf("got %s", got)
 	}
-	s.call(t) // reads nothing, so answers nothing
+	s.openSocket(t) // reads nothing, so answers nothing
 	waitFor(t, "two", func() bool { return valueOf(t, s.metrics.sockets.open) == 2 })
 	go alive.closed()
 	waitFor(t, "the cut", func() bool { return valueOf(t, s.metrics.sockets.open) == 1 })
