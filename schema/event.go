@@ -82,6 +82,7 @@ type Event struct {
 	Arguments       *string          `json:"arguments,omitzero"`
 	Input           *string          `json:"input,omitzero"`
 	Logprobs        []jsontext.Value `json:"logprobs,omitzero"`
+	Obfuscation     string           `json:"obfuscation,omitzero"` // random, so that a delta's size tells less of its text
 	Rest            jsontext.Value   `json:",embed"`
 }
 

@@ -46,8 +46,6 @@ var badBodies = []struct{ name, body, code, param string }{
 	{"credentials in another case", `{"model":"m","input":"hi","tools":[{"type":"mcp","server_label":"a","server_url":"https://a.example","require_approval":"never","Authorization":"x"}]}`, CodeInvalidValue, "tools[0]"},
 	{"a function twice", `{"model":"m","input":"hi","tools":[{"type":"function","name":"f"},{"type":"function","name":"f"}]}`, CodeInvalidValue, "tools[1].name"},
 	{"a function named like an MCP tool", `{"model":"m","input":"hi","tools":[{"type":"function","name":"a__f"},{"type":"mcp","server_label":"a","require_approval":"never"}]}`, CodeInvalidValue, "tools"},
-	{"a choice of an MCP server", `{"model":"m","input":"hi","tool_choice":{"type":"mcp","server_label":"a"}}`, CodeUnsupported, "tool_choice"},
-	{"an MCP server among the allowed tools", `{"model":"m","input":"hi","tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"mcp","server_label":"a"}]}}`, CodeUnsupported, "tool_choice"},
 	{"too much metadata", `{"model":"m","input":"hi","metadata":{"a":"` + strings.Repeat("x", 513) + `"}}`, CodeInvalidValue, "metadata"},
 	{"text that is a string", `{"model":"m","input":"hi","text":"x"}`, CodeInvalidValue, "text"},
 	{"reasoning that is a list", `{"model":"m","input":"hi","reasoning":[]}`, CodeInvalidValue, "reasoning"},

@@ -129,7 +129,7 @@ func (t *Tool) Allowed() (*AllowedTools, error) {
 		return &a, json.Unmarshal(t.AllowedTools, &a.Names)
 	}
 	var a AllowedTools
-	return &a, json.Unmarshal(t.AllowedTools, &a)
+	return &a, json.Unmarshal(t.AllowedTools, &a, json.RejectUnknownMembers(true)) // a limit that was misspelt is no limit
 }
 
 // Allows reports whether a tool of that name is let through.

@@ -15,14 +15,15 @@ type Claim struct {
 }
 
 // Turn is the body of a turn record: a model call has ended, and how. What the model's last item has not shown by then
-// is in it, and it is in the log before any of the calls leaves the node: no turn is made twice, and no call.
+// is in it, and it is in the log before any of the calls leaves the node: no turn is made twice, and no call. A turn with
+// number 0 stands before the first model call: its calls are those that the caller has approved.
 type Turn struct {
 	Number     int    `json:"turn"`                // model calls that have ended, this one included
 	Usage      *Usage `json:"usage,omitzero"`      // of this model call
 	Tier       string `json:"tier,omitzero"`       // service tier that served it
 	Incomplete string `json:"incomplete,omitzero"` // why the answer is not whole
 	Upstream   string `json:"upstream,omitzero"`   // name of the one that served it
-	Hands      bool   `json:"hands,omitzero"`      // it calls tools of the client: behind Calls, the response ends
+	Hands      bool   `json:"hands,omitzero"`      // it calls tools of the client, or asks for approval: behind Calls, the response ends
 	Calls      []Call `json:"calls,omitzero"`      // of tools that the run itself makes, in the order of their items
 	Held       []Item `json:"held,omitzero"`       // items not done on the wire, whole, in order, under their final ids
 }
@@ -36,7 +37,8 @@ type Call struct {
 	Label     string         `json:"server_label"`
 	Name      string         `json:"name"`
 	Arguments string         `json:"arguments"`
-	Refusal   jsontext.Value `json:"refusal,omitzero"` // the error with which it ends without being made
+	Approval  string         `json:"approval_request_id,omitzero"` // of the request that was approved, if it took that
+	Refusal   jsontext.Value `json:"refusal,omitzero"`             // the error with which it ends without being made
 }
 
 // Try is the body of a try record: a model call of the turn that is open has failed. It is in the log before the next one is

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -13,7 +12,7 @@ import (
 func (r *CreateRequest) validate() *Error {
 	for _, check := range []func() *Error{
 		r.validateModel, r.validateInput, r.validateShapes, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateParams,
-		r.validateConversation, r.validateUnsupported,
+		r.validateConversation, r.validateChosenServers, r.validateStreamOptions,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -35,7 +34,7 @@ func (r *CreateRequest) validateModel() *Error {
 // The input items that this server can put before a model.
 var inputKinds = []string{
 	KindMessage, KindReasoning, KindFunctionCall, KindFunctionOutput, KindCustomCall, KindCustomOutput,
-	KindListTools, KindMCPCall, KindApprovalRequest, KindItemReference, KindCompaction,
+	KindListTools, KindMCPCall, KindApprovalRequest, KindApproval, KindItemReference, KindCompaction,
 }
 
 func (r *CreateRequest) validateInput() *Error {
@@ -54,8 +53,6 @@ func checkItems(name string, items []Item) *Error {
 		switch {
 		case it.Type == KindItemReference && it.ID == "":
 			return Refuse(CodeMissing, param+".id", "Missing required parameter: '%s.id'.", param)
-		case it.Type == KindApproval:
-			return Refuse(CodeUnsupported, param, "Input items of type '%s' are not supported yet.", it.Type)
 		case !slices.Contains(inputKinds, it.Type):
 			return Refuse(CodeInvalidValue, param, "Invalid input item type %.64q.", it.Type)
 		case it.Type == KindMessage && !slices.Contains([]string{"user", "assistant", "system", "developer"}, it.Role):
@@ -65,6 +62,10 @@ func checkItems(name string, items []Item) *Error {
 				"Duplicate item found with id %.64s. Remove duplicate items from your input and try again.", it.ID)
 		case needsCallID(it.Type) && it.CallID == "":
 			return Refuse(CodeMissing, param+".call_id", "Missing required parameter: '%s.call_id'.", param)
+		case it.Type == KindApproval && textOf(it.ApprovalRequestID) == "":
+			return Refuse(CodeMissing, param+".approval_request_id", "Missing required parameter: '%s.approval_request_id'.", param)
+		case it.Type == KindApproval && it.Approve == nil:
+			return Refuse(CodeMissing, param+".approve", "Missing required parameter: '%s.approve'.", param)
 		}
 		ids[it.ID] = true
 	}
@@ -160,73 +161,6 @@ func refuseShadows(names, labels map[string]bool) *Error {
 		if label, _, ok := strings.Cut(name, "__"); ok && labels[label] {
 			return Refuse(CodeInvalidValue, "tools", "The function '%s' has the name of a tool of the MCP server '%s'.", name, label)
 		}
-	}
-	return nil
-}
-
-func (t *Tool) validateMCP(param string) *Error {
-	_, err := t.Allowed()
-	switch {
-	case !ValidToken(t.ServerLabel):
-		return Refuse(CodeInvalidValue, param+".server_label", "'%s.server_label' must match ^[A-Za-z0-9_-]{1,64}$.", param)
-	case t.ConnectorID != "" || t.TunnelID != "":
-		return Refuse(CodeUnsupported, param, "Connectors and tunnels are not supported: give a 'server_url'.")
-	case err != nil:
-		return Refuse(CodeInvalidValue, param+".allowed_tools", "'%s.allowed_tools' must be a list of names or an object.", param)
-	case t.ServerURL == "" && (t.Authorization != "" || len(t.Headers) > 0):
-		return Refuse(CodeUnsupported, param,
-			"'%s' names a server of this gateway, which has its own credentials: give a 'server_url' with yours.", param)
-	case hidesSecret(t.Rest):
-		return Refuse(CodeInvalidValue, param, "'%s' has a member that differs from 'authorization' or 'headers' in case only.", param)
-	case strings.Trim(string(t.RequireApproval), " ") != `"never"`:
-		return Refuse(CodeUnsupported, param+".require_approval",
-			"Approvals are not supported yet: set '%s.require_approval' to \"never\" to let its tools run.", param)
-	}
-	for name := range t.Headers {
-		if strings.ContainsAny(name, "\r\n\x00 :") || name == "" || strings.ContainsAny(t.Headers[name], "\r\n\x00") {
-			return Refuse(CodeInvalidValue, param+".headers", "A header of '%s' is not a legal HTTP header.", param)
-		}
-	}
-	return nil
-}
-
-// hidesSecret reports whether an unknown member looks like a credential: it would be stored and shown.
-func hidesSecret(rest jsontext.Value) bool {
-	var members map[string]jsontext.Value
-	if len(rest) == 0 || json.Unmarshal(rest, &members) != nil {
-		return false
-	}
-	for name := range members {
-		if strings.EqualFold(name, "authorization") || strings.EqualFold(name, "headers") {
-			return true
-		}
-	}
-	return false
-}
-
-// choosesMCP reports whether tool_choice names an MCP server, alone or among the allowed tools.
-func (r *CreateRequest) choosesMCP() bool {
-	var choice struct {
-		Type  string `json:"type"`
-		Tools []struct {
-			Type string `json:"type"`
-		} `json:"tools"`
-	}
-	if r.ToolChoice.Kind() != '{' || json.Unmarshal(r.ToolChoice, &choice) != nil {
-		return false
-	}
-	for _, t := range choice.Tools {
-		if t.Type == ToolMCP {
-			return true
-		}
-	}
-	return choice.Type == ToolMCP
-}
-
-// validateUnsupported refuses what a later release will serve.
-func (r *CreateRequest) validateUnsupported() *Error {
-	if r.choosesMCP() {
-		return Refuse(CodeUnsupported, "tool_choice", "A 'tool_choice' of an MCP server is not supported yet: limit its 'allowed_tools'.")
 	}
 	return nil
 }
