@@ -22,7 +22,8 @@ type Config struct {
 	ProbeTimeout time.Duration // server/discover, before the server is taken as a legacy one; 1.5 s
 	InitTimeout  time.Duration // a session, with all its fallbacks; 10 s
 	ListTimeout  time.Duration // all pages of tools/list; 10 s
-	CallTimeout  time.Duration // one tools/call; 60 s
+	CallTimeout  time.Duration // one tools/call, from its start or from its last progress notification; 60 s
+	CallTotal    time.Duration // one tools/call in all, whatever progress it makes; 10 min, and CallTimeout at least
 
 	IdleTTL     time.Duration // a session that nobody uses is ended after it; 5 min
 	MaxSessions int           // sessions at once; the least recently used goes first; 256
@@ -32,6 +33,7 @@ type Config struct {
 	MaxMessage     int // bytes of one JSON-RPC message; 4 MiB
 	MaxAnswer      int // bytes of one streamed answer, notifications included; 16 MiB
 	MaxResult      int // bytes of one tool result; 1 MiB
+	MaxBlob        int // bytes of base64 in a block of a tool result; what is longer is left out of it; 4 KiB
 	MaxTools       int // tools of one server; the rest is left out; 128
 	MaxPages       int // pages of one tools/list; 20
 	MaxDescription int // bytes of a tool's description, which is cut there; 8 KiB
@@ -50,6 +52,8 @@ func (c Config) withDefaults() Config {
 	set(&c.InitTimeout, 10*time.Second)
 	set(&c.ListTimeout, 10*time.Second)
 	set(&c.CallTimeout, 60*time.Second)
+	set(&c.CallTotal, 10*time.Minute)
+	c.CallTotal = max(c.CallTotal, c.CallTimeout)
 	set(&c.IdleTTL, 5*time.Minute)
 	set(&c.MaxSessions, 256)
 	set(&c.ListTTL, 30*time.Second)
@@ -57,6 +61,7 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxMessage, 4<<20)
 	set(&c.MaxAnswer, 16<<20)
 	set(&c.MaxResult, 1<<20)
+	set(&c.MaxBlob, 4<<10)
 	set(&c.MaxTools, 128)
 	set(&c.MaxPages, 20)
 	set(&c.MaxDescription, 8<<10)

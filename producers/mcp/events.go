@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
 )
 
 // endless is the bound of a stream that lives as long as its session.
@@ -19,7 +20,7 @@ const endless = math.MaxInt
 const maxServerRequests = 16
 
 // events filters a body of server-sent events before mcp-go reads it. Whole events pass, up to a size; notifications
-// are emptied, since nobody listens to them; and an answer to one request ends after the first response, since mcp-go
+// other than of progress are emptied, since nobody listens to them; and an answer to one request ends after the first response, since mcp-go
 // leaks a goroutine for ever if it meets three.
 type events struct {
 	body  io.Closer
@@ -200,6 +201,7 @@ type kind int
 const (
 	nothing kind = iota
 	notification
+	progress
 	request
 	response
 	endpoint // HTTP+SSE: where to post to
@@ -221,6 +223,8 @@ func (v *event) kind() kind {
 		return nothing
 	case m.Method == nil:
 		return response
+	case (m.ID == nil || m.ID.Kind() == 'n') && string(m.Method) == `"`+string(mcpgo.MethodNotificationProgress)+`"`:
+		return progress
 	case m.ID == nil || m.ID.Kind() == 'n':
 		return notification
 	default:

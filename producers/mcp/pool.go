@@ -56,12 +56,21 @@ func (p *Pool) Close() error {
 // Tools that cannot be used (no proper name, schema too large or not an object, tasks only) are left out, and so are
 // those beyond [Config.MaxTools]. The error is an [*Error], or [ErrClosed].
 func (p *Pool) ListTools(ctx context.Context, tenant string, s Server) ([]Tool, error) {
+	return p.listTools(ctx, tenant, s, (*toolCache).fresh)
+}
+
+// ListToolsAfresh is ListTools, but asks the server whatever is in memory.
+func (p *Pool) ListToolsAfresh(ctx context.Context, tenant string, s Server) ([]Tool, error) {
+	return p.listTools(ctx, tenant, s, func(*toolCache) ([]Tool, bool) { return nil, false })
+}
+
+func (p *Pool) listTools(ctx context.Context, tenant string, s Server, known func(*toolCache) ([]Tool, bool)) ([]Tool, error) {
 	e, err := p.enter(tenant, s)
 	if err != nil {
 		return nil, err
 	}
 	defer p.leave(e)
-	if tools, ok := e.tools.fresh(); ok {
+	if tools, ok := known(&e.tools); ok {
 		return tools, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ListTimeout)
@@ -94,17 +103,21 @@ func (p *Pool) CallTool(ctx context.Context, tenant string, s Server, name strin
 		return Result{}, err
 	}
 	defer p.leave(e)
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
-	defer cancel()
+	ctx, pulse := p.beginPulse(ctx)
+	defer pulse.stop()
 	var raw jsontext.Value
 	err = e.do(ctx, func(ctx context.Context, x *exchange, s *session) (err error) {
-		raw, err = s.call(ctx, x, name, args)
+		raw, err = s.call(ctx, x, name, args, pulse.beat)
 		return err
 	})
+	beats := pulse.stop()
+	p.cfg.Logger.DebugContext(ctx, "tool call ended", "server_label", s.Label, "server", s.host(), "progress", beats, "ok", err == nil)
 	if err != nil {
 		return Result{}, err
 	}
-	return p.result(raw)
+	result, err := p.result(raw)
+	result.Progress = beats
+	return result, err
 }
 
 func (p *Pool) result(raw jsontext.Value) (Result, error) {
@@ -112,7 +125,7 @@ func (p *Pool) result(raw jsontext.Value) (Result, error) {
 		message := fmt.Sprintf("tool ran, but its result has more than %d bytes", p.cfg.MaxResult)
 		return Result{}, &Error{KindProtocol, codeInternal, message, errTooLarge}
 	}
-	result, err := decodeResult(raw)
+	result, err := decodeResult(raw, p.cfg.MaxBlob)
 	if err != nil {
 		return Result{}, &Error{KindProtocol, codeParse, "tool ran, but its result is not valid JSON", err}
 	}

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -11,18 +12,21 @@ import (
 // Result is what a tool gave back.
 type Result struct {
 	// Output is what the model reads: the text blocks joined by newlines, other blocks as their JSON; without any text,
-	// the JSON of structuredContent.
+	// the JSON of structuredContent. Of an image, audio or file in base64 that is longer than [Config.MaxBlob], it says
+	// what it is and how long.
 	Output string
 	// IsError says that the tool ran and failed; Content tells how.
 	IsError bool
-	// Content is the array of content blocks as the server sent it.
+	// Content is the array of content blocks as the server sent it, but for such base64.
 	Content jsontext.Value
+	// Progress counts the notifications that kept the call alive.
+	Progress int
 }
 
 // decodeResult reads a tools/call result from any server that means well: blocks of unknown types, structuredContent
 // without content, and content that is no array all have a meaning. What it gives out is valid JSON and UTF-8, whatever
 // came in.
-func decodeResult(raw jsontext.Value) (Result, error) {
+func decodeResult(raw jsontext.Value, maxBlob int) (Result, error) {
 	raw, err := repair(raw)
 	if err != nil {
 		return Result{}, err
@@ -35,7 +39,7 @@ func decodeResult(raw jsontext.Value) (Result, error) {
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return Result{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	blocks, content := blocksOf(r.Content)
+	blocks, content := blocksOf(withoutBlobs(r.Content, maxBlob))
 	return Result{
 		Output:  output(blocks, r.Structured),
 		IsError: r.IsError.Kind() == 't',
@@ -69,6 +73,31 @@ func blocksOf(content jsontext.Value) (blocks []jsontext.Value, whole jsontext.V
 	default:
 		return nil, jsontext.Value("[]")
 	}
+}
+
+// withoutBlobs leaves out of content blocks what is in base64 and longer than a bound: a log is no place for pictures, and
+// no model reads them from text. The rest keeps its bytes.
+func withoutBlobs(content jsontext.Value, maxBlob int) jsontext.Value {
+	if len(content) <= maxBlob {
+		return content
+	}
+	blocks, _ := blocksOf(content)
+	for _, block := range blocks {
+		var b struct {
+			Data     jsontext.Value `json:"data"` // of an image, or audio
+			Resource struct {
+				Blob jsontext.Value `json:"blob"`
+			} `json:"resource"`
+		}
+		_ = json.Unmarshal(block, &b) // what is in the way has no blob in it
+		for _, blob := range []jsontext.Value{b.Data, b.Resource.Blob} {
+			if size := len(blob) - len(`""`); blob.Kind() == '"' && size > maxBlob {
+				note := fmt.Sprintf(`"[%d bytes of base64 left out]"`, size)
+				content = bytes.ReplaceAll(content, blob, []byte(note))
+			}
+		}
+	}
+	return content
 }
 
 func asArray(block jsontext.Value) jsontext.Value {

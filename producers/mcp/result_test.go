@@ -23,6 +23,8 @@ func TestDecodeResult(t *testing.T) {
 		"text wins":         {`{"content":[{"type":"text","text":"a"}],"structuredContent":{"a":1}}`, Result{Output: "a", Content: jsontext.Value(`[{"type":"text","text":"a"}]`)}},
 		"text and image":    {`{"content":[{"type":"text","text":"see"},` + image + `]}`, Result{Output: "see\n" + image, Content: jsontext.Value(`[{"type":"text","text":"see"},` + image + `]`)}},
 		"image, structured": {`{"content":[` + image + `],"structuredContent":[1]}`, Result{Output: "[1]\n" + image, Content: jsontext.Value(`[` + image + `]`)}},
+		"a large image":     {`{"content":[{"type":"image", "data":"AAAAAAAAA","mimeType":"image/png"}]}`, Result{Output: `{"type":"image","data":"[9 bytes of base64 left out]","mimeType":"image/png"}`, Content: jsontext.Value(`[{"type":"image", "data":"[9 bytes of base64 left out]","mimeType":"image/png"}]`)}},
+		"a large file":      {`{"content":[{"type":"resource","resource":{"uri":"f:x","blob":"AAAAAAAAA"}}]}`, Result{Output: `{"type":"resource","resource":{"uri":"f:x","blob":"[9 bytes of base64 left out]"}}`, Content: jsontext.Value(`[{"type":"resource","resource":{"uri":"f:x","blob":"[9 bytes of base64 left out]"}}]`)}},
 		"unknown type":      {`{"content":[{"type":"hologram","x":1}]}`, Result{Output: `{"type":"hologram","x":1}`, Content: jsontext.Value(`[{"type":"hologram","x":1}]`)}},
 		"odd blocks":        {`{"content":[7,"s",null,{"type":"text"}]}`, Result{Output: "7\n\"s\"\nnull\n{\"type\":\"text\"}", Content: jsontext.Value(`[7,"s",null,{"type":"text"}]`)}},
 		"one block":         {`{"content":{"type":"text","text":"a"}}`, Result{Output: "a", Content: jsontext.Value(`[{"type":"text","text":"a"}]`)}},
@@ -32,7 +34,7 @@ func TestDecodeResult(t *testing.T) {
 		"bad UTF-8":         {"{\"content\":[{\"type\":\"text\",\"text\":\"a\xff\\ud800\"}]}", Result{Output: "a\uFFFD\uFFFD", Content: jsontext.Value("[{\"type\":\"text\",\"text\":\"a\uFFFD\uFFFD\"}]")}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := decodeResult(jsontext.Value(test.raw))
+			got, err := decodeResult(jsontext.Value(test.raw), 8)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -42,7 +44,7 @@ func TestDecodeResult(t *testing.T) {
 		})
 	}
 	for _, raw := range []string{``, `7`, `[]`, `{`, `{"content":[]}}`, `{"a":1,"a":2}`, `null x`} {
-		if r, err := decodeResult(jsontext.Value(raw)); err == nil {
+		if r, err := decodeResult(jsontext.Value(raw), 8); err == nil {
 			t.Errorf("decodeResult(%q) = %+v", raw, r)
 		}
 	}
@@ -55,7 +57,7 @@ func FuzzDecodeResult(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		before := string(raw)
-		r, err := decodeResult(raw)
+		r, err := decodeResult(raw, 64)
 		if string(raw) != before {
 			t.Fatal("the input was written to")
 		}
@@ -65,7 +67,7 @@ func FuzzDecodeResult(f *testing.F) {
 		if !r.Content.IsValid() || r.Content.Kind() != '[' || !utf8.ValidString(r.Output) {
 			t.Fatalf("result = %+v", r)
 		}
-		again, err := decodeResult(jsontext.Value(`{"content":` + string(r.Content) + `}`))
+		again, err := decodeResult(jsontext.Value(`{"content":`+string(r.Content)+`}`), 64)
 		if err != nil || string(again.Content) != string(r.Content) {
 			t.Fatalf("again = %+v, %v", again, err)
 		}

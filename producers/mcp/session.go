@@ -32,6 +32,7 @@ type session struct {
 	lose   context.CancelCauseFunc
 	era    era
 	proc   *process // stdio only
+	calls  calls
 }
 
 // silent keeps mcp-go from logging: its texts hold addresses and bodies.
@@ -132,7 +133,7 @@ func (d *dialer) dialSSE(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	inner, err := transport.NewSSE(d.server.URL, transport.WithHTTPClient(t.client()), transport.WithSSELogger(silent),
-		transport.WithEndpointTimeout(d.cfg.InitTimeout), transport.WithResponseTimeout(d.cfg.InitTimeout+d.cfg.CallTimeout))
+		transport.WithEndpointTimeout(d.cfg.InitTimeout), transport.WithResponseTimeout(d.cfg.InitTimeout+d.cfg.CallTotal))
 	if err != nil {
 		return nil, fmt.Errorf("prepare HTTP+SSE: %w", err)
 	}
@@ -163,6 +164,7 @@ func (d *dialer) dialStdio(ctx context.Context) (*session, error) {
 func (d *dialer) open(ctx, life context.Context, s *session) error {
 	stop := context.AfterFunc(ctx, func() { s.lose(context.Cause(ctx)) })
 	defer stop()
+	s.client.OnNotification(s.calls.progress)
 	err := s.client.Start(life)
 	if err == nil {
 		var req mcpgo.InitializeRequest
@@ -176,11 +178,14 @@ func (d *dialer) open(ctx, life context.Context, s *session) error {
 	return nil
 }
 
-// call makes one tools/call.
-func (s *session) call(ctx context.Context, x *exchange, name string, args jsontext.Value) (jsontext.Value, error) {
+// call makes one tools/call. The server may show that it is at work: beat is called each time.
+func (s *session) call(ctx context.Context, x *exchange, name string, args jsontext.Value, beat func()) (jsontext.Value, error) {
+	token, end := s.calls.begin(beat)
+	defer end()
 	var req mcpgo.CallToolRequest
 	req.Params.Name = name
 	req.Params.Arguments = args
+	req.Params.Meta = &mcpgo.Meta{ProgressToken: token}
 	if _, err := s.client.CallTool(ctx, req); err != nil {
 		return nil, err
 	}
