@@ -42,6 +42,10 @@ type Config struct {
 	// read again costs a tenth, what is never read again a quarter more.
 	CachePrompts bool
 
+	// MCP says who lists and calls the MCP servers of requests: gateway, the default, or passthrough: then the entries, with
+	// the credentials that callers give for them, go to the upstream. Only dialect responses has words for it.
+	MCP string
+
 	DialTimeout time.Duration // one TCP connection, and one TLS handshake; 5 s
 	FirstByte   time.Duration // from the request to the first byte of an answer; 2 min: a long prompt is read first
 	FirstToken  time.Duration // from the request to the first event of an answer; 5 min, FirstByte if that is longer
@@ -65,6 +69,12 @@ const (
 
 	maxRetries     = 10
 	defaultRetries = 2
+)
+
+// The settings of Config.MCP.
+const (
+	mcpGateway     = "gateway"
+	mcpPassthrough = "passthrough"
 )
 
 func (c Config) withDefaults() Config {
@@ -112,6 +122,20 @@ func (c Config) validatePolicy() error {
 		return fmt.Errorf("upstream %s: a duration is less than 0", c.Name)
 	case len(c.Model) > maxModelName:
 		return fmt.Errorf("upstream %s: model is longer than %d bytes", c.Name, maxModelName)
+	}
+	return nil
+}
+
+// runsMCP reports whether the upstream is to run MCP tools itself.
+func (c *Config) runsMCP() bool { return c.MCP == mcpPassthrough }
+
+// validateMCP checks who is to run MCP tools.
+func (c Config) validateMCP() error {
+	switch {
+	case c.MCP != "" && c.MCP != mcpGateway && c.MCP != mcpPassthrough:
+		return fmt.Errorf("upstream %s: mcp %q is neither %s nor %s", c.Name, c.MCP, mcpGateway, mcpPassthrough)
+	case c.MCP == mcpPassthrough && c.Dialect != dialectResponses:
+		return fmt.Errorf("upstream %s: mcp %s needs dialect %s, but it has %s: its own words know no MCP", c.Name, c.MCP, dialectResponses, c.Dialect)
 	}
 	return nil
 }

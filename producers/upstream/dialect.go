@@ -11,12 +11,14 @@ type served interface {
 	close()
 }
 
+const dialectResponses = "responses"
+
 // dialects opens an upstream by the name of its dialect.
 var dialects = map[string]func(Config) (served, error){
-	"chat":      func(c Config) (served, error) { return openEndpoint(c, chat) },
-	"responses": func(c Config) (served, error) { return openEndpoint(c, responses) },
-	"messages":  func(c Config) (served, error) { return openEndpoint(c, messages) },
-	"demo":      openDemo,
+	"chat":           func(c Config) (served, error) { return openEndpoint(c, chat) },
+	dialectResponses: func(c Config) (served, error) { return openEndpoint(c, responses) },
+	"messages":       func(c Config) (served, error) { return openEndpoint(c, messages) },
+	"demo":           openDemo,
 }
 
 // dialect is a wire language over HTTP.

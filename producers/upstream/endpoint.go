@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,6 +78,19 @@ func newReplacer(c *Config) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
+// newCallerReplacer knows the credentials that a caller has given for MCP servers which the upstream runs.
+func newCallerReplacer(req *Request) *strings.Replacer {
+	var pairs []string
+	for i := range req.Tools {
+		for _, secret := range append(slices.Collect(maps.Values(req.Tools[i].Headers)), req.Tools[i].Authorization) {
+			if secret != "" {
+				pairs = append(pairs, secret, "[credential]")
+			}
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
 func (e *endpoint) config() *Config { return &e.cfg }
 func (e *endpoint) close()          { e.client.CloseIdleConnections() }
 
@@ -86,7 +101,7 @@ func (e *endpoint) Stream(ctx context.Context, req *Request, emit func(schema.Ev
 		return Outcome{}, unsayable(err)
 	}
 	start := time.Now()
-	x := &exchange{endpoint: e, caller: ctx}
+	x := &exchange{endpoint: e, caller: ctx, callers: newCallerReplacer(req)}
 	var cancel context.CancelFunc
 	x.ctx, cancel = x.limit(ctx)
 	defer cancel()
@@ -94,7 +109,7 @@ func (e *endpoint) Stream(ctx context.Context, req *Request, emit func(schema.Ev
 	x.path, x.accept = e.dialect.path, "text/event-stream"
 	emitted := x.guard(emit)
 	defer x.silence.Stop()
-	outcome, err := x.do(body, &answer{req: req, items: items{emit: emitted}, name: e.cfg.Name, redact: e.redact})
+	outcome, err := x.do(body, &answer{req: req, items: items{emit: emitted}, name: e.cfg.Name, redact: x.redact})
 	e.cfg.Logger.DebugContext(ctx, "model call ended", "upstream", e.cfg.Name, "response", req.Response, "turn", req.Turn,
 		"took", time.Since(start), "bytes", x.bytes, "events", x.events, "ok", err == nil)
 	return outcome, err

@@ -18,7 +18,8 @@ import (
 type exchange struct {
 	*endpoint
 	caller   context.Context
-	ctx      context.Context // the caller's, with the limits of the call
+	callers  *strings.Replacer // credentials of the caller's
+	ctx      context.Context   // the caller's, with the limits of the call
 	watch    watch
 	path     string // below the base URL
 	accept   string // what is asked for

@@ -110,6 +110,11 @@ func (e *endpoint) redact(message string) string {
 	return message
 }
 
+// redact takes the caller's credentials out too.
+func (x *exchange) redact(message string) string {
+	return x.endpoint.redact(x.callers.Replace(message))
+}
+
 // refused makes the error of an HTTP status.
 func (x *exchange) refused(resp *http.Response, r *refusal) error {
 	switch {

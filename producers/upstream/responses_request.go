@@ -24,7 +24,7 @@ const includeReasoning = "reasoning.encrypted_content"
 // encodeResponses forwards the parameters. State is never the upstream's: it stores nothing, and gets the whole context
 // with item ids taken off, since ids of our own, or of another upstream, mean nothing to it.
 func encodeResponses(r *Request) (*responsesRequest, error) {
-	input, err := responsesInput(r.Input)
+	input, err := responsesInput(r)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +32,7 @@ func encodeResponses(r *Request) (*responsesRequest, error) {
 	yes, no := true, false
 	body.Input, body.Stream, body.Store = input, &yes, &no
 	body.Background, body.PreviousResponseID, body.Conversation, body.Metadata = nil, nil, nil, nil
+	body.StreamOptions = nil // what they say is for our own stream
 	body.Tools, body.ToolChoice = r.Tools, r.toolChoice()
 	if len(r.Tools) == 0 {
 		body.Tools, body.ParallelToolCalls = nil, nil
@@ -58,7 +59,7 @@ func encodeCount(_ *Config, r *Request) (any, error) {
 
 // encodeCompact makes the body of a compaction.
 func encodeCompact(_ *Config, r *Request) (any, error) {
-	input, err := responsesInput(r.Input)
+	input, err := responsesInput(r)
 	if err != nil {
 		return nil, err
 	}
@@ -98,15 +99,18 @@ func relentResponses(body any, r *refusal) bool {
 	return true
 }
 
-func responsesInput(items []schema.Item) ([]schema.Item, error) {
-	input := make([]schema.Item, 0, len(items))
-	for i := range items {
-		it := items[i]
+func responsesInput(r *Request) ([]schema.Item, error) {
+	input := make([]schema.Item, 0, len(r.Input))
+	for i := range r.Input {
+		it := r.Input[i]
 		switch it.Type {
+		case schema.KindListTools, schema.KindApprovalRequest, schema.KindApproval, schema.KindMCPCall:
+			if r.Passthrough { // with its id: an answer names its request by it
+				input = append(input, it)
+			}
+			continue // else the caller has made tools and calls of them
 		case schema.KindItemReference:
 			return nil, schema.Refuse(schema.CodeInvalidValue, fmt.Sprintf("input[%d]", i), "a reference to an item that is not there")
-		case schema.KindListTools, schema.KindApprovalRequest, schema.KindApproval:
-			continue // the caller has made tools and calls of them
 		case schema.KindReasoning:
 			if strings.HasPrefix(deref(it.EncryptedContent), sealMark) {
 				it.EncryptedContent = nil // a thought of dialect messages

@@ -34,6 +34,9 @@ func Open(cfgs []Config) (*Router, error) {
 			return nil, fmt.Errorf("upstream %s: dialect %q is not one of %s", c.Name, c.Dialect,
 				strings.Join(slices.Sorted(maps.Keys(dialects)), ", "))
 		}
+		if err := c.validateMCP(); err != nil {
+			return nil, err
+		}
 		u, err := open(c)
 		if err != nil {
 			return nil, err
@@ -58,6 +61,8 @@ func (r *Router) align() error {
 				return fmt.Errorf("upstream %s: no upstream has the name %q, its fallback", first.name(), name)
 			case slices.Contains(line, r.upstreams[at]):
 				return fmt.Errorf("upstream %s: %q is in its line already", first.name(), name)
+			case first.config().runsMCP() != r.upstreams[at].config().runsMCP():
+				return fmt.Errorf("upstream %s: its fallback %q has another setting of mcp", first.name(), name)
 			}
 			line = append(line, r.upstreams[at])
 		}

@@ -49,7 +49,8 @@ func TestOpen_RefusesWhatCannotWork(t *testing.T) {
 		"no URL": func(c *Config) { c.BaseURL = "" }, "other scheme": func(c *Config) { c.BaseURL = "ftp://api.example" },
 		"user info": func(c *Config) { c.BaseURL = "https://u:" + secret + "@api.example" }, "query": func(c *Config) { c.BaseURL += "?key=" + secret },
 		"broken URL": func(c *Config) { c.BaseURL = "http://%zz" + secret }, "key with a line": func(c *Config) { c.APIKey += "\n" },
-		"unknown member": func(c *Config) { c.MaxTokensName = "tokens" },
+		"unknown member":           func(c *Config) { c.MaxTokensName = "tokens" },
+		"MCP that chat cannot say": func(c *Config) { c.MCP = mcpPassthrough }, "MCP by nobody": func(c *Config) { c.MCP = "upstream" },
 	} {
 		c := ok
 		spoil(&c)

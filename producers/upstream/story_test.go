@@ -107,9 +107,10 @@ func (s *story) readRequest(data []byte) {
 		schema.CreateRequest
 		Choice jsontext.Value `json:"turn_tool_choice"`
 		Turn   int            `json:"turn"`
+		Pass   bool           `json:"passthrough"`
 	}
 	mustDecode(s.t, data, &r)
-	s.req.Turn, s.req.ToolChoice = r.Turn, r.Choice
+	s.req.Turn, s.req.ToolChoice, s.req.Passthrough = r.Turn, r.Choice, r.Pass
 	s.req.Create, s.req.Input, s.req.Tools = &r.CreateRequest, r.Input, r.Tools
 }
 

@@ -22,6 +22,9 @@ type Request struct {
 	Input []schema.Item
 	// Tools are offered this turn: MCP tools as functions, and what else the request brought.
 	Tools []schema.Tool
+	// Passthrough says that Input and Tools have MCP items and entries as they are, for an upstream that runs MCP tools
+	// itself: see [RunsMCP]. The entries hold the caller's credentials.
+	Passthrough bool
 	// ToolChoice takes the place of Create.ToolChoice unless it is nil.
 	ToolChoice jsontext.Value
 
@@ -61,6 +64,13 @@ type Upstream interface {
 	// cause. Anything else that goes wrong is an *[Error], which unwraps to the *[schema.Error] to answer with; items
 	// that were not done by then stay so. Stream is safe for concurrent use.
 	Stream(ctx context.Context, req *Request, emit func(schema.Event) error) (Outcome, error)
+}
+
+// RunsMCP reports whether an upstream lists and calls the request's MCP servers itself. One that does has a method
+// RunsMCP() bool that says so.
+func RunsMCP(u Upstream) bool {
+	own, ok := u.(interface{ RunsMCP() bool })
+	return ok && own.RunsMCP()
 }
 
 // Model is one entry of GET /v1/models.
