@@ -66,7 +66,8 @@ type NATSConfig struct {
 type MCPConfig struct {
 	AllowPrivate []netip.Prefix    `placeholder:"NETWORK" help:"Networks opened to server URLs that clients name; plain http and any port there too. None by default."`
 	ListTimeout  time.Duration     `default:"10s" help:"Time to list a server's tools."`
-	CallTimeout  time.Duration     `default:"60s" help:"Time for one tool call."`
+	CallTimeout  time.Duration     `default:"60s" help:"Time for one tool call, from its start or from the last sign of progress that its server gave."`
+	CallTotal    time.Duration     `default:"10m" help:"Time for one tool call in all, whatever progress its server tells of."`
 	Servers      []MCPServerConfig `kong:"-" help:"Servers that a request may name by server_label alone."`
 }
 
@@ -78,6 +79,7 @@ type MCPServerConfig struct {
 	Env             map[string]Secret `yaml:"env"              help:"Added to the command's environment, which has PATH, HOME, LANG and TMPDIR else."`
 	Authorization   Secret            `yaml:"authorization"    help:"Token for the URL, sent as a bearer token."`
 	Headers         map[string]Secret `yaml:"headers"          help:"Headers for the URL."`
+	ConnectorID     string            `yaml:"connector_id"     help:"A connector_id that requests may name instead: they reach the URL with their own credentials, never with those given here."`
 	IdempotentTools []string          `yaml:"idempotent_tools" help:"Tools that may be called a second time when a node died during the first. * for all."`
 }
 
@@ -99,6 +101,8 @@ type UpstreamConfig struct {
 	SendReasoning bool   `yaml:"send_reasoning"  help:"Dialect chat: give earlier reasoning back, as reasoning_content."`
 	MaxTokens     int64  `yaml:"max_tokens"      help:"Dialect messages: tokens of an answer whose request has no max_output_tokens. Default 32000."`
 	CachePrompts  bool   `yaml:"cache_prompts"   help:"Dialect messages: cache each prompt for the calls that go on from it. Reading costs less then, writing more."`
+
+	MCP string `yaml:"mcp" help:"Who lists and calls the MCP servers of requests: gateway (default), or passthrough: the upstream, which gets the entries with the callers' credentials. Dialect responses only."`
 
 	FirstByte  time.Duration `yaml:"first_byte"  help:"Time to the first byte of an answer. Default 2m."`
 	FirstToken time.Duration `yaml:"first_token" help:"Time to the first event of an answer: a keepalive is none. Default 5m, or first_byte if that is longer."`

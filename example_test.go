@@ -25,11 +25,13 @@ var exampleValues = map[string]string{
 	"upstreams.max_tokens": "32000", "upstreams.cache_prompts": "true",
 	"upstreams.model": "gpt-5-mini", "upstreams.retries": "2", "upstreams.fallback": "[spare]",
 	"upstreams.max_calls": "100", "upstreams.max_wait": "30s", "upstreams.first_token": "5m",
+	"upstreams.mcp":        "gateway",
 	"upstreams.first_byte": "2m", "upstreams.idle": "1m", "upstreams.total": "1h",
 	"mcp.servers.label": "files", "mcp.servers.url": "https://mcp.example.com/mcp",
 	"mcp.servers.command":       `[npx, -y, "@modelcontextprotocol/server-filesystem", /srv/docs]`,
 	"mcp.servers.env":           "{NODE_ENV: production}",
 	"mcp.servers.authorization": "${MCP_TOKEN}", "mcp.servers.headers": "{X-Team: rivers}",
+	"mcp.servers.connector_id":     "connector_files",
 	"mcp.servers.idempotent_tools": "[read_file, list_directory]",
 }
 

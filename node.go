@@ -98,7 +98,7 @@ func (n *node) openProducer(cfg *Config, servers map[string]mcp.Server) (err err
 	n.pool = mcp.NewPool(cfg.pool(n.log))
 	n.producer, err = producers.New(producers.Config{
 		Name: n.name, Queue: n.broker, Control: n.broker, Library: n.broker, Models: n.router, Tools: n.pool,
-		Servers: servers, Idempotent: cfg.idempotent,
+		Servers: servers, Connectors: cfg.connectors(), Idempotent: cfg.idempotent,
 		Slots: cfg.Limits.Runs, MaxTurns: cfg.Limits.Turns, MaxRun: cfg.Limits.RunTime,
 		Logger: n.log, Tracer: n.traces.tracer, Metrics: n.registry,
 	})
@@ -109,7 +109,7 @@ func (n *node) openProducer(cfg *Config, servers map[string]mcp.Server) (err err
 }
 
 func (n *node) openServer(cfg *Config, servers map[string]mcp.Server) {
-	door := door{n.router, servers, cfg.MCP.AllowPrivate}
+	door := door{n.router, servers, cfg.connectors(), cfg.MCP.AllowPrivate}
 	mount := map[string]http.Handler{}
 	if cfg.DemoOn() {
 		mount[demoPath] = demoserver.Handler()

@@ -48,7 +48,7 @@ func (c *Config) upstreams(log *slog.Logger) []upstream.Config {
 		out = append(out, upstream.Config{
 			Name: u.Name, Dialect: u.Dialect, BaseURL: u.BaseURL, APIKey: u.APIKey.Reveal(), Models: u.Models,
 			MaxTokensName: u.MaxTokensName, SendReasoning: u.SendReasoning,
-			MaxTokens: u.MaxTokens, CachePrompts: u.CachePrompts,
+			MaxTokens: u.MaxTokens, CachePrompts: u.CachePrompts, MCP: u.MCP,
 			Model: u.Model, Retries: u.Retries, Fallback: u.Fallback, MaxCalls: u.MaxCalls, MaxWait: u.MaxWait,
 			FirstByte: u.FirstByte, FirstToken: u.FirstToken, Idle: u.Idle, Total: u.Total, Logger: log,
 		})
@@ -59,7 +59,7 @@ func (c *Config) upstreams(log *slog.Logger) []upstream.Config {
 // validateServers checks what requests will name MCP servers by.
 func (c *Config) validateServers() error {
 	var errs []error
-	seen := map[string]bool{}
+	seen, connectors := map[string]bool{}, map[string]bool{}
 	for i, s := range c.MCP.Servers {
 		switch {
 		case !schema.ValidToken(s.Label):
@@ -68,8 +68,12 @@ func (c *Config) validateServers() error {
 			errs = append(errs, fmt.Errorf("mcp.servers[%d]: there is another server with the label %s", i, s.Label))
 		case (s.URL == "") == (len(s.Command) == 0):
 			errs = append(errs, fmt.Errorf("mcp.servers[%d] %s: needs a url or a command, one of them", i, s.Label))
+		case s.ConnectorID != "" && s.URL == "":
+			errs = append(errs, fmt.Errorf("mcp.servers[%d] %s: a connector_id needs a url: callers bring credentials of their own", i, s.Label))
+		case connectors[s.ConnectorID]:
+			errs = append(errs, fmt.Errorf("mcp.servers[%d] %s: there is another server with the connector_id %s", i, s.Label, s.ConnectorID))
 		}
-		seen[s.Label] = true
+		seen[s.Label], connectors[s.ConnectorID] = true, s.ConnectorID != ""
 	}
 	return errors.Join(errs...)
 }
@@ -89,6 +93,17 @@ func (c *Config) servers(demoURL string) map[string]mcp.Server {
 	return servers
 }
 
+// connectors returns the URLs behind connector ids.
+func (c *Config) connectors() map[string]string {
+	urls := map[string]string{}
+	for _, s := range c.MCP.Servers {
+		if s.ConnectorID != "" {
+			urls[s.ConnectorID] = s.URL
+		}
+	}
+	return urls
+}
+
 // idempotent reports whether the operator allows a tool to be called again.
 func (c *Config) idempotent(label, tool string) bool {
 	return slices.ContainsFunc(c.MCP.Servers, func(s MCPServerConfig) bool {
@@ -98,20 +113,29 @@ func (c *Config) idempotent(label, tool string) bool {
 
 // door refuses, before anything is queued, what no producer could serve.
 type door struct {
-	router  *upstream.Router
-	servers map[string]mcp.Server
-	private []netip.Prefix
+	router     *upstream.Router
+	servers    map[string]mcp.Server
+	connectors map[string]string
+	private    []netip.Prefix
 }
 
 func (d door) admit(_ context.Context, r *schema.CreateRequest) error {
 	if err := d.router.Admit(r); err != nil {
 		return fmt.Errorf("admit: %w", err)
 	}
+	up, err := d.router.Route(r.Model)
+	if err != nil {
+		return fmt.Errorf("admit: %w", err)
+	}
 	for i, t := range r.Tools {
 		if t.Type != schema.ToolMCP {
 			continue
 		}
-		if err := d.admitServer(fmt.Sprintf("tools[%d]", i), &t); err != nil {
+		judge := d.admitServer
+		if upstream.RunsMCP(up) {
+			judge = admitPassthrough
+		}
+		if err := judge(fmt.Sprintf("tools[%d]", i), &t); err != nil {
 			return err
 		}
 	}
@@ -120,7 +144,13 @@ func (d door) admit(_ context.Context, r *schema.CreateRequest) error {
 
 func (d door) admitServer(param string, t *schema.Tool) error {
 	_, known := d.servers[t.ServerLabel]
+	_, connects := d.connectors[t.ConnectorID]
 	switch {
+	case t.ConnectorID != "" && !connects:
+		return schema.Refuse(schema.CodeInvalidValue, param+".connector_id",
+			"No connector %.64q is configured here: give a 'server_url'.", t.ConnectorID)
+	case t.ConnectorID != "":
+		return nil
 	case t.ServerURL == "" && !known:
 		return schema.Refuse(schema.CodeInvalidValue, param+".server_label",
 			"No MCP server is configured under the label '%s': give a 'server_url'.", t.ServerLabel)
@@ -129,6 +159,15 @@ func (d door) admitServer(param string, t *schema.Tool) error {
 	case !mcp.Trusts(d.servers, t.ServerURL) && mcp.CheckURL(t.ServerURL, d.private) != nil:
 		return schema.Refuse(schema.CodeURLNotAllowed, param+".server_url",
 			"This gateway does not connect to '%s.server_url'.", param)
+	}
+	return nil
+}
+
+// admitPassthrough judges an entry that the upstream will use: this gateway's own servers mean nothing to it.
+func admitPassthrough(param string, t *schema.Tool) error {
+	if t.ServerURL == "" && t.ConnectorID == "" {
+		return schema.Refuse(schema.CodeInvalidValue, param,
+			"The upstream of this model calls MCP servers itself: give '%s' a 'server_url' or a 'connector_id'.", param)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (c *NATSConfig) tls() (*tls.Config, error) {
 func (c *Config) pool(log *slog.Logger) mcp.Config {
 	return mcp.Config{
 		AllowPrivate: c.MCP.AllowPrivate, Name: "midstream", Version: version(),
-		ListTimeout: c.MCP.ListTimeout, CallTimeout: c.MCP.CallTimeout, Logger: log,
+		ListTimeout: c.MCP.ListTimeout, CallTimeout: c.MCP.CallTimeout, CallTotal: c.MCP.CallTotal, Logger: log,
 	}
 }
 

@@ -114,7 +114,7 @@ func (n *Node) newRun(job *broker.Job, h *broker.History, fold *schema.Run, w *b
 	}
 	r := &run{
 		node: n, ref: h.Ref, req: req, fold: fold, log: w, seq: schema.NewSequencer(&fold.State),
-		deadline: h.Began.Add(n.MaxRun), secrets: map[string]schema.Secret{},
+		deadline: h.Began.Add(n.MaxRun), secrets: map[string]schema.Secret{}, obfuscates: req.Obfuscates(),
 	}
 	if h.Began.Sub(fold.Command.Created()) > n.MaxRun {
 		r.deadline = h.Began // the log was begun again, long after the request: whatever was in it has aged away

@@ -89,10 +89,11 @@ func (r *run) callTools(ctx context.Context) error {
 	}
 	answers := make(chan answer, len(r.pending))
 	slots := make(chan struct{}, maxParallelCalls)
+	fresh := r.listForApproved(ctx)
 	for _, c := range r.pending {
 		go func() {
 			slots <- struct{}{}
-			result := r.resultOf(ctx, c)
+			result := r.resultOf(ctx, c, fresh)
 			<-slots
 			answers <- answer{c, result}
 		}()
@@ -112,17 +113,23 @@ func (r *run) callTools(ctx context.Context) error {
 }
 
 // resultOf makes a call, unless its result is known or it is refused.
-func (r *run) resultOf(ctx context.Context, c *call) *schema.Result {
+func (r *run) resultOf(ctx context.Context, c *call, fresh freshLists) *schema.Result {
 	if known, ok := r.fold.Results[c.ID]; ok {
 		return &known
 	}
 	if c.Refusal != nil {
 		return &schema.Result{ID: c.ID, Error: c.Refusal}
 	}
+	if c.Approval != "" {
+		if fault := r.pin(ctx, c, fresh); fault != nil {
+			return &schema.Result{ID: c.ID, Error: fault}
+		}
+	}
 	ctx, span := r.span(ctx, "mcp.call_tool", "mcp.server_label", c.Label, "gen_ai.tool.name", c.Name)
 	defer span.End()
 	result, err := r.callServer(ctx, c)
 	r.node.metrics.call(err == nil && !result.IsError)
+	r.node.metrics.progress.Add(float64(result.Progress))
 	switch {
 	case err != nil:
 		span.SetStatus(codes.Error, "call failed")
@@ -134,17 +141,15 @@ func (r *run) resultOf(ctx context.Context, c *call) *schema.Result {
 }
 
 func (r *run) callServer(ctx context.Context, c *call) (mcp.Result, error) {
-	for _, t := range r.req.MCP() {
-		if t.ServerLabel != c.Label {
-			continue
-		}
-		server, err := r.server(t)
-		if err != nil {
-			return mcp.Result{}, err
-		}
-		return r.node.Tools.CallTool(ctx, r.ref.Tenant(), server, c.Name, jsontext.Value(objectOr(c.Arguments)))
+	entry, ok := r.entry(c.Label)
+	if !ok {
+		return mcp.Result{}, &mcp.Error{Kind: protocolError, Code: mcpInvalidParams, Message: "no such server in this request"}
 	}
-	return mcp.Result{}, &mcp.Error{Kind: protocolError, Code: mcpInvalidParams, Message: "no such server in this request"}
+	server, err := r.server(entry)
+	if err != nil {
+		return mcp.Result{}, err
+	}
+	return r.node.Tools.CallTool(ctx, r.ref.Tenant(), server, c.Name, jsontext.Value(objectOr(c.Arguments)))
 }
 
 // keepResult writes a result whose item must still wait for the wire into the log, at once: the call is not made again,

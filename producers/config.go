@@ -59,6 +59,8 @@ type Library interface {
 	// ChangeConversation appends the fact that change decides upon, exactly once. broker.ErrNotFound: the conversation was
 	// deleted. broker.ErrFull: there is no room for it.
 	ChangeConversation(ctx context.Context, tenant, id string, change broker.ConversationChange) (*schema.Conversation, error)
+	// Exchange returns what one response was asked and said, with the errors of Past.
+	Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange, error)
 }
 
 // Models finds the upstream that serves a model. [upstream.Router] is one.
@@ -66,9 +68,11 @@ type Models interface {
 	Route(model string) (upstream.Upstream, error)
 }
 
-// Tools reaches MCP servers. [mcp.Pool] is one. Both methods are safe for concurrent use and end with ctx.
+// Tools reaches MCP servers. [mcp.Pool] is one. Its methods are safe for concurrent use and end with ctx.
 type Tools interface {
 	ListTools(ctx context.Context, tenant string, s mcp.Server) ([]mcp.Tool, error)
+	// ListToolsAfresh asks the server now, whatever is known of it.
+	ListToolsAfresh(ctx context.Context, tenant string, s mcp.Server) ([]mcp.Tool, error)
 	CallTool(ctx context.Context, tenant string, s mcp.Server, name string, args jsontext.Value) (mcp.Result, error)
 }
 
@@ -83,6 +87,8 @@ type Config struct {
 	Library Library
 	// Servers are the operator's MCP servers by label: a request may name them by label alone.
 	Servers map[string]mcp.Server
+	// Connectors are the URLs behind the connector ids that requests may name. Each caller brings its own credentials.
+	Connectors map[string]string
 	// Idempotent reports whether the operator allows a tool to be called again when the outcome of a call is unknown;
 	// nil allows none. What a server itself says of its tools is not trusted.
 	Idempotent func(label, tool string) bool

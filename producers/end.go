@@ -54,7 +54,7 @@ func (r *run) close(ctx context.Context, events []schema.Event, err error) error
 	if err := r.contribute(ctx, &events[len(events)-1]); err != nil {
 		return err
 	}
-	if err := r.log.Append(ctx, events...); err != nil {
+	if err := r.append(ctx, events); err != nil {
 		return err
 	}
 	return r.log.Flush(ctx)

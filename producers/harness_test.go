@@ -181,7 +181,10 @@ type script struct {
 	mu    sync.Mutex
 	turns []func(ctx context.Context, req *upstream.Request, emit func(schema.Event) error) (upstream.Outcome, error)
 	asked []*upstream.Request
+	own   bool // it runs MCP tools itself
 }
+
+func (s *script) RunsMCP() bool { return s.own }
 
 func (s *script) Route(model string) (upstream.Upstream, error) {
 	if model == "unknown" {
@@ -246,6 +249,7 @@ func functionCall(index int, name string, deltas ...string) []schema.Event {
 type toolbox struct {
 	mu     sync.Mutex
 	calls  map[string]int // by name and arguments
+	fresh  int            // lists that were asked for afresh
 	list   func(ctx context.Context, s mcp.Server) ([]mcp.Tool, error)
 	onCall func(ctx context.Context, s mcp.Server, name, args string) (mcp.Result, error)
 }
@@ -255,6 +259,13 @@ func (b *toolbox) ListTools(ctx context.Context, _ string, s mcp.Server) ([]mcp.
 		return b.list(ctx, s)
 	}
 	return tools(), nil
+}
+
+func (b *toolbox) ListToolsAfresh(ctx context.Context, tenant string, s mcp.Server) ([]mcp.Tool, error) {
+	b.mu.Lock()
+	b.fresh++
+	b.mu.Unlock()
+	return b.ListTools(ctx, tenant, s)
 }
 
 func tools() []mcp.Tool {

@@ -21,7 +21,8 @@ type listing struct {
 	known bool // the server has answered
 }
 
-// unlisted returns the request's MCP entries whose tools have not been listed in this response.
+// unlisted returns the request's MCP entries whose tools have been listed neither in this response nor in what it goes on
+// from: a list in the context is as good as new, as the API has it. An upstream that runs MCP tools itself lists them too.
 func (r *run) unlisted() []schema.Tool {
 	done := map[string]bool{}
 	for _, it := range r.seq.State().Items() {
@@ -31,7 +32,7 @@ func (r *run) unlisted() []schema.Tool {
 	}
 	var entries []schema.Tool
 	for _, t := range r.req.MCP() {
-		if !done[t.ServerLabel] {
+		if _, known := r.lists[t.ServerLabel]; !known && !done[t.ServerLabel] && !r.passes {
 			entries = append(entries, t)
 		}
 	}
@@ -154,10 +155,11 @@ func showTools(entry schema.Tool, tools []mcp.Tool) ([]jsontext.Value, error) {
 	return shown, nil
 }
 
-// readOnly reads MCP's readOnlyHint; the protocol's default is no.
+// readOnly reads MCP's readOnlyHint, which OpenAI's lists call read_only; the protocol's default is no.
 func readOnly(annotations jsontext.Value) bool {
 	var hints struct {
-		ReadOnly bool `json:"readOnlyHint"`
+		Hint     bool `json:"readOnlyHint"`
+		ReadOnly bool `json:"read_only"`
 	}
-	return len(annotations) > 0 && json.Unmarshal(annotations, &hints) == nil && hints.ReadOnly
+	return len(annotations) > 0 && json.Unmarshal(annotations, &hints) == nil && (hints.Hint || hints.ReadOnly)
 }

@@ -7,6 +7,7 @@ type step int
 
 const (
 	listTools step = iota
+	beginApproved
 	callModel
 	callTools
 	finish
@@ -15,12 +16,13 @@ const (
 )
 
 func (s step) String() string {
-	return [...]string{"list tools", "call model", "call tools", "finish", "fail", "cancel"}[s]
+	return [...]string{"list tools", "begin approved calls", "call model", "call tools", "finish", "fail", "cancel"}[s]
 }
 
 // progress is what has happened in a run, as far as it bears on what to do next.
 type progress struct {
 	unlisted  int                   // MCP entries whose tools have not been asked for
+	approved  int                   // calls that the caller has approved and that are in no record yet
 	pending   int                   // tool calls that were announced and have no result
 	answered  bool                  // behind those calls, the response ends
 	silent    bool                  // no answer was asked for
@@ -41,6 +43,8 @@ func next(p progress, maxTurns int) (step, *schema.ResponseError) {
 		return finish, nil
 	case p.unlisted > 0:
 		return listTools, nil
+	case p.approved > 0:
+		return beginApproved, nil
 	case p.pending > 0:
 		return callTools, nil
 	case p.answered:

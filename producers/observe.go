@@ -17,6 +17,7 @@ type metrics struct {
 	took   prometheus.Histogram
 	calls  *prometheus.CounterVec
 
+	progress prometheus.Counter
 	attempts *prometheus.CounterVec
 }
 
@@ -32,6 +33,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "midstream_tool_calls_total", Help: "MCP tool calls, by outcome.",
 		}, []string{"outcome"}),
+		progress: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "midstream_tool_progress_total", Help: "Progress notifications that kept MCP tool calls alive.",
+		}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "midstream_attempts_total", Help: "Attempts at runs, by how they ended.",
 		}, []string{"end"}),
@@ -39,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.active, m.runs, m.took, m.calls, m.attempts} {
+	for _, c := range []prometheus.Collector{m.active, m.runs, m.took, m.calls, m.progress, m.attempts} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ import (
 // offer is an MCP tool as the model sees it.
 type offer struct {
 	label, name string
+	asks        bool // a human must allow each call of it
 }
 
 // offers maps the names that the model is shown to the tools behind them.
@@ -60,22 +61,54 @@ func ambiguous(label, tool string) bool {
 		strings.Contains(label, "__") || strings.Contains(tool, "__")
 }
 
-// offerTools returns what the model is shown of the tools that were listed, and what each name means.
-func offerTools(items []schema.Item) ([]schema.Tool, offers, error) {
+// readList returns the tools of a list item. One that failed, or that cannot be read as a whole, is no list: it may come
+// from a caller.
+func readList(it *schema.Item) ([]listed, bool) {
+	if it.Type != schema.KindListTools || len(it.Error) > 0 && it.Error.Kind() != 'n' {
+		return nil, false
+	}
+	tools := make([]listed, len(it.Tools))
+	for i, raw := range it.Tools {
+		if json.Unmarshal(raw, &tools[i]) != nil || tools[i].Name == "" || tools[i].InputSchema.Kind() != '{' {
+			return nil, false
+		}
+	}
+	return tools, true
+}
+
+// readLists returns the last list of each server, by label.
+func readLists(items []schema.Item) map[string][]listed {
+	lists := map[string][]listed{}
+	for i := range items {
+		if tools, ok := readList(&items[i]); ok {
+			lists[items[i].ServerLabel] = tools
+		}
+	}
+	return lists
+}
+
+// offerTools returns what the model is shown of the tools that were listed, and what each name means. A list binds nobody:
+// what of it may be called, and who must be asked, is for the request's own entry to say.
+func offerTools(entries []schema.Tool, lists map[string][]listed) ([]schema.Tool, offers, error) {
 	var tools []schema.Tool
 	names := offers{}
-	for i := range items {
-		if items[i].Type != schema.KindListTools {
-			continue
+	for i := range entries {
+		label := entries[i].ServerLabel
+		allowed, err := entries[i].Allowed()
+		if err != nil {
+			return nil, nil, fmt.Errorf("read allowed_tools of %s: %w", label, err)
 		}
-		label := items[i].ServerLabel
-		for _, raw := range items[i].Tools {
-			var t listed
-			if err := json.Unmarshal(raw, &t); err != nil {
-				return nil, nil, fmt.Errorf("read tool list of %s: %w", label, err)
-			}
+		approval, err := entries[i].Approval()
+		if err != nil {
+			return nil, nil, fmt.Errorf("read require_approval of %s: %w", label, err)
+		}
+		for _, t := range lists[label] {
+			reads := readOnly(t.Annotations)
 			name := modelName(label, t.Name)
-			names[name] = offer{label, t.Name}
+			if _, twice := names[name]; twice || !allowed.Allows(t.Name, reads) {
+				continue
+			}
+			names[name] = offer{label, t.Name, approval.Needs(t.Name, reads)}
 			tools = append(tools, function(name, &t))
 		}
 	}

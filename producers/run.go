@@ -11,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/codes"
 
 	"github.com/midstream-dev/midstream/broker"
-	"github.com/midstream-dev/midstream/producers/mcp"
 	"github.com/midstream-dev/midstream/producers/upstream"
 	"github.com/midstream-dev/midstream/schema"
 )
@@ -29,6 +28,10 @@ type run struct {
 	deadline time.Time
 
 	past       []schema.Item         // what this response goes on from: earlier input and output
+	lists      map[string][]listed   // the tool lists in the context, by label
+	approved   []schema.Item         // requests for approval that the input grants
+	passes     bool                  // the upstream runs MCP tools itself
+	obfuscates bool                  // deltas are padded
 	pending    []*call               // of the last turn, in order
 	cause      *schema.ResponseError // why the response fails
 	full       bool                  // the output can hold no more
@@ -82,6 +85,7 @@ func (r *run) drive(ctx context.Context) error {
 	if err := r.recall(ctx); err != nil {
 		return err
 	}
+	r.readContext()
 	if err := r.takeOver(ctx); err != nil {
 		return err
 	}
@@ -127,6 +131,8 @@ func (r *run) do(ctx context.Context, s step) error {
 		return r.listTools(ctx)
 	case callTools:
 		return r.callTools(ctx)
+	case beginApproved:
+		return r.beginApproved(ctx)
 	}
 	return r.callModel(ctx)
 }
@@ -146,7 +152,7 @@ func (r *run) settleError(err, stopped error) {
 func (r *run) progress(steps context.Context) progress {
 	return progress{
 		cancelled: errors.Is(context.Cause(steps), errCancelled), silent: !r.req.Generates(),
-		unlisted: len(r.unlisted()), pending: len(r.pending), turns: r.turns(), cause: r.cause, full: r.full,
+		unlisted: len(r.unlisted()), approved: len(r.toBegin()), pending: len(r.pending), turns: r.turns(), cause: r.cause, full: r.full,
 		answered: r.fold.Turn != nil && r.fold.Turn.Answered(),
 	}
 }
@@ -190,22 +196,6 @@ func (r *run) append(ctx context.Context, events []schema.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
+	r.obfuscate(events)
 	return r.log.Append(ctx, events...)
-}
-
-// server returns how to reach the server of an MCP entry: one of the operator's, named by label alone, or the one whose
-// URL the request gives. The request's credentials go to its own server, the operator's to the operator's.
-func (r *run) server(t schema.Tool) (mcp.Server, error) {
-	if t.ServerURL == "" {
-		s, ok := r.node.Servers[t.ServerLabel]
-		if !ok {
-			return mcp.Server{}, &mcp.Error{Kind: httpError, Code: 404, Message: "no MCP server of that label is configured here"}
-		}
-		return s, nil
-	}
-	secret := r.secrets[t.ServerLabel]
-	return mcp.Server{
-		Label: t.ServerLabel, URL: t.ServerURL, Authorization: secret.Authorization, Headers: secret.Headers,
-		Trusted: mcp.Trusts(r.node.Servers, t.ServerURL),
-	}, nil
 }

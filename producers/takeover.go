@@ -78,13 +78,14 @@ func (r *run) takeOverTurn(ctx context.Context) error {
 
 // closeOpen deals with an item that is open and of which no turn's record tells: a model call cannot be taken up in its
 // middle. A message or a reasoning is closed as incomplete, and the turn is made again with what was said; a call that
-// the client would execute ends the response, for a truncated command must never be run.
+// the client would execute ends the response, for a truncated command must never be run; and so does one that the upstream
+// itself was making, for it would make it again.
 func (r *run) closeOpen(ctx context.Context) error {
 	open := r.seq.State().Open()
 	if open == nil || open.Type == schema.KindListTools || r.isPending(open.ID) {
 		return nil
 	}
-	if open.Type == schema.KindFunctionCall || open.Type == schema.KindCustomCall {
+	if open.Type == schema.KindFunctionCall || open.Type == schema.KindCustomCall || open.Type == schema.KindMCPCall && r.passes {
 		r.cause = &schema.ResponseError{
 			Code: schema.CodeServer, Type: schema.TypeServer, Message: "The response was interrupted in the middle of a tool call.",
 		}

@@ -72,6 +72,9 @@ func CheckApprovals(past, input []Item, tools []Tool) *Error {
 	if err != nil {
 		return err
 	}
+	if len(a.granted) > MaxApprovals {
+		return Refuse(CodeInvalidValue, "input", "More than %d calls are approved at once.", MaxApprovals)
+	}
 	for _, i := range a.granted {
 		label := a.requests[a.id(input[i])].ServerLabel
 		known := slices.ContainsFunc(tools, func(t Tool) bool { return t.Type == ToolMCP && t.ServerLabel == label })

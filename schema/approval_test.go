@@ -106,6 +106,24 @@ func TestCheckApprovals(t *testing.T) {
 	}
 }
 
+// One request approves no more calls than a server is ready to look up.
+func TestCheckApprovals_Bound(t *testing.T) {
+	t.Parallel()
+	var past, input []Item
+	for n := range MaxApprovals + 1 {
+		id := ItemID("resp_1", KindApprovalRequest, n)
+		past = append(past, Item{ID: id, Type: KindApprovalRequest, ServerLabel: "x", Name: "roll"})
+		input = append(input, Item{Type: KindApproval, ApprovalRequestID: jsontext.Value(`"` + id + `"`), Approve: new(true)})
+	}
+	tools := []Tool{{Type: ToolMCP, ServerLabel: "x"}}
+	if err := CheckApprovals(past, input[1:], tools); err != nil {
+		t.Errorf("at the bound: %v", err)
+	}
+	if err := CheckApprovals(past, input, tools); err == nil || err.Param != "input" {
+		t.Errorf("beyond the bound: %v", err)
+	}
+}
+
 // What a request says of MCP servers, approvals and deltas is refused with the member at fault, or understood.
 func TestParseCreate_MCP(t *testing.T) {
 	t.Parallel()
@@ -141,12 +159,8 @@ func TestParseCreate_MCP(t *testing.T) {
 		`{"model":"m","input":[{"type":"mcp_approval_response","approval_request_id":7,"approve":true}]}`:                  "input[0].approval_request_id",
 	} {
 		_, err := ParseCreate([]byte(body))
-		if got := ""; err != nil {
-			if got = err.Param; got != param {
-				t.Errorf("%s: %+v", body, err)
-			}
-		} else if param != "" {
-			t.Errorf("%s: accepted", body)
+		if (err == nil) != (param == "") || err != nil && err.Param != param {
+			t.Errorf("%s: %+v", body, err)
 		}
 	}
 }
@@ -170,4 +184,29 @@ func TestAppendFrame_Obfuscation(t *testing.T) {
 	if e.Obfuscation = `"`; e.plainDelta() {
 		t.Error("what is no token takes the fast path")
 	}
+}
+
+// Whatever a caller sends, its answers are followed only where nothing speaks against them, each request once.
+func FuzzCheckApprovals(f *testing.F) {
+	f.Add(`[{"type":"mcp_approval_request","id":"a","server_label":"x","name":"f"}]`, `[{"type":"mcp_approval_response","approval_request_id":"a","approve":true}]`)
+	f.Add(`[]`, `[{"type":"mcp_call","approval_request_id":"a"},{"type":"mcp_approval_response","approval_request_id":null,"approve":true}]`)
+	f.Add(`[{"type":"mcp_approval_response"}]`, `[{"type":"mcp_approval_request","id":""},{"type":"mcp_approval_response","approval_request_id":""}]`)
+	f.Fuzz(func(t *testing.T, first, second string) {
+		var past, input Input
+		if json.Unmarshal([]byte(first), &past) != nil || json.Unmarshal([]byte(second), &input) != nil {
+			return
+		}
+		err := CheckApprovals(past, input, []Tool{{Type: ToolMCP, ServerLabel: "x"}})
+		made := Approved(past, input)
+		if err != nil && (err.Status != 400 || len(err.Message) > 512) {
+			t.Fatalf("refusal: %+v", err)
+		}
+		seen := map[string]bool{}
+		for _, request := range made {
+			if seen[request.ID] || request.Name == "" || err == nil && request.ServerLabel != "x" {
+				t.Fatalf("to be made: %+v", made)
+			}
+			seen[request.ID] = true
+		}
+	})
 }

@@ -21,7 +21,8 @@ func appendEvent(dst []byte, e *Event) ([]byte, error) {
 func (e *Event) plainDelta() bool {
 	return e.Delta != nil && traits[e.Type].role == streams && (e.ItemID == "" || ValidToken(e.ItemID)) &&
 		e.Response == nil && e.Item == nil && e.Part == nil && e.Annotation == nil && e.AnnotationIndex == nil &&
-		(e.Obfuscation == "" || ValidToken(e.Obfuscation)) && e.Text == nil && e.Refusal == nil && e.Arguments == nil && e.Input == nil && len(e.Logprobs) == 0 && e.Rest == nil &&
+		(e.Obfuscation == "" || ValidToken(e.Obfuscation)) &&
+		e.Text == nil && e.Refusal == nil && e.Arguments == nil && e.Input == nil && len(e.Logprobs) == 0 && e.Rest == nil &&
 		!strings.Contains(*e.Delta, "\u2028") && !strings.Contains(*e.Delta, "\u2029")
 }
 

@@ -1,5 +1,7 @@
 package schema
 
+import "slices"
+
 // FromLog is the producer of items that an earlier attempt announced, and that a later one brings to the wire.
 const FromLog = "log"
 
@@ -58,7 +60,7 @@ func (r *Run) Restore(q *Sequencer) ([]Event, error) {
 		if done[it.ID] {
 			continue
 		}
-		more, err := q.bringBack(it, open != nil && open.ID == it.ID)
+		more, err := r.BringBack(q, it, open != nil && open.ID == it.ID)
 		if out = append(out, more...); err != nil {
 			return out, err
 		}
@@ -66,8 +68,11 @@ func (r *Run) Restore(q *Sequencer) ([]Event, error) {
 	return out, nil
 }
 
-func (q *Sequencer) bringBack(it Item, open bool) (out []Event, err error) {
+// BringBack puts an item of the last turn in line again: a call that the run makes as far as its arguments, any other whole.
+// One that was open goes on where it was; if it is such a call, its result brings what of the arguments is not on the wire.
+func (r *Run) BringBack(q *Sequencer, it Item, open bool) (out []Event, err error) {
 	var events []Event
+	ours := slices.ContainsFunc(r.Turn.Calls, func(c Call) bool { return c.ID == it.ID })
 	producer := FromLog
 	if open {
 		producer = "" // an item that was open before belongs to nobody
@@ -75,7 +80,7 @@ func (q *Sequencer) bringBack(it Item, open bool) (out []Event, err error) {
 		events = append(events, Event{Type: ItemAdded, Item: new(it)})
 	}
 	switch {
-	case it.Type != KindMCPCall:
+	case !ours:
 		events = append(events, Event{Type: ItemDone, Item: &it})
 	case !open:
 		events = append(events, Event{Type: CallArguments, ItemID: it.ID, Arguments: it.Arguments})

@@ -17,6 +17,8 @@ const (
 	MaxMetadataValue = 512
 	// MaxTools is the most tools of one request.
 	MaxTools = 128
+	// MaxApprovals is the most approved calls of one request: each may have to look up where it comes from.
+	MaxApprovals = 128
 	// MaxHeldEvents and MaxHeldBytes bound what a Sequencer holds back for one producer.
 	MaxHeldEvents = 1000
 	MaxHeldBytes  = 4 << 20

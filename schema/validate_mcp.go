@@ -69,7 +69,7 @@ type ToolChoice struct {
 	Rest        jsontext.Value `json:",embed"`
 }
 
-// The types of a tool_choice, beside those of tools.
+// ChoiceAllowed is the type of a tool_choice that lists what may be called. Its other types are those of tools.
 const ChoiceAllowed = choiceAllowed
 
 // Choice reads a tool_choice that is an object; nil for the others, and for one that has no type.

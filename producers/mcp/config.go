@@ -32,7 +32,7 @@ type Config struct {
 
 	MaxMessage     int // bytes of one JSON-RPC message; 4 MiB
 	MaxAnswer      int // bytes of one streamed answer, notifications included; 16 MiB
-	MaxResult      int // bytes of one tool result; 1 MiB
+	MaxResult      int // bytes of one tool result, without what MaxBlob leaves out; 1 MiB
 	MaxBlob        int // bytes of base64 in a block of a tool result; what is longer is left out of it; 4 KiB
 	MaxTools       int // tools of one server; the rest is left out; 128
 	MaxPages       int // pages of one tools/list; 20

@@ -20,8 +20,8 @@ const endless = math.MaxInt
 const maxServerRequests = 16
 
 // events filters a body of server-sent events before mcp-go reads it. Whole events pass, up to a size; notifications
-// other than of progress are emptied, since nobody listens to them; and an answer to one request ends after the first response, since mcp-go
-// leaks a goroutine for ever if it meets three.
+// other than of progress are emptied, since nobody listens to them; and an answer to one request ends after the first
+// response, since mcp-go leaks a goroutine for ever if it meets three.
 type events struct {
 	body  io.Closer
 	in    *bufio.Reader

@@ -75,6 +75,7 @@ func TestCallTool_EndsInTime(t *testing.T) {
 	f := &fake{on: handlers{"tools/call": hang}}
 	s := Server{URL: serve(t, f).URL}
 	p := newPool(t, Config{CallTimeout: 50 * time.Millisecond})
+	mustList(t, p, s) // a session that is open costs the call no time
 	_, err := p.CallTool(t.Context(), "t1", s, "echo", nil)
 	wantError(t, err, KindHTTP, 504)
 	eventually(t, "the server is told", func() bool { return f.count("notifications/cancelled") == 1 })

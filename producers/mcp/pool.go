@@ -90,7 +90,8 @@ func (p *Pool) listTools(ctx context.Context, tenant string, s Server, known fun
 }
 
 // CallTool calls a tool of a server. A result with IsError is a result; the error is an [*Error], or [ErrClosed].
-// The call is sent again only if the server said that it did not take it. args is a JSON object; empty means {}.
+// The call is sent again only if the server said that it did not take it. args is a JSON object; empty means {}. Progress
+// is counted in the result also where there is an error.
 func (p *Pool) CallTool(ctx context.Context, tenant string, s Server, name string, args jsontext.Value) (Result, error) {
 	if len(args) == 0 {
 		args = jsontext.Value("{}")
@@ -113,21 +114,22 @@ func (p *Pool) CallTool(ctx context.Context, tenant string, s Server, name strin
 	beats := pulse.stop()
 	p.cfg.Logger.DebugContext(ctx, "tool call ended", "server_label", s.Label, "server", s.host(), "progress", beats, "ok", err == nil)
 	if err != nil {
-		return Result{}, err
+		return Result{Progress: beats}, err
 	}
 	result, err := p.result(raw)
 	result.Progress = beats
 	return result, err
 }
 
+// result reads a result, and measures what is left of it without its pictures.
 func (p *Pool) result(raw jsontext.Value) (Result, error) {
-	if len(raw) > p.cfg.MaxResult {
+	result, err := decodeResult(raw, p.cfg.MaxBlob)
+	switch {
+	case err != nil:
+		return Result{}, &Error{KindProtocol, codeParse, "tool ran, but its result is not valid JSON", err}
+	case max(len(result.Output), len(result.Content)) > p.cfg.MaxResult:
 		message := fmt.Sprintf("tool ran, but its result has more than %d bytes", p.cfg.MaxResult)
 		return Result{}, &Error{KindProtocol, codeInternal, message, errTooLarge}
-	}
-	result, err := decodeResult(raw, p.cfg.MaxBlob)
-	if err != nil {
-		return Result{}, &Error{KindProtocol, codeParse, "tool ran, but its result is not valid JSON", err}
 	}
 	return result, nil
 }

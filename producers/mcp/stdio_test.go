@@ -41,6 +41,7 @@ func playStdio(role string) {
 			return nil, nil
 		})
 		s.AddTool(mcpgo.NewTool("child"), bearChild)
+		addSlow(s, "slow", slowTime)
 		fmt.Fprintln(os.Stderr, "ready to serve")
 		_ = server.ServeStdio(s)
 	case "flood": // a line that does not end
