@@ -112,7 +112,10 @@ func (e *endpoint) redact(message string) string {
 
 // redact takes the caller's credentials out too.
 func (x *exchange) redact(message string) string {
-	return x.endpoint.redact(x.callers.Replace(message))
+	if x.callers != nil { // an errand has none
+		message = x.callers.Replace(message)
+	}
+	return x.endpoint.redact(message)
 }
 
 // refused makes the error of an HTTP status.
