@@ -127,7 +127,7 @@ func (c Config) validatePolicy() error {
 }
 
 // runsMCP reports whether the upstream is to run MCP tools itself.
-func (c *Config) runsMCP() bool { return c.MCP == mcpPassthrough }
+func (c Config) runsMCP() bool { return c.MCP == mcpPassthrough }
 
 // validateMCP checks who is to run MCP tools.
 func (c Config) validateMCP() error {
