@@ -24,6 +24,9 @@ func (s *Server) command(ctx context.Context, o *order, ref schema.Ref) (*schema
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := s.checkApprovals(ctx, o, thread, point); err != nil {
+		return nil, nil, err
+	}
 	secrets, err := encodeSecrets(o.req.TakeSecrets())
 	if err != nil {
 		return nil, nil, err

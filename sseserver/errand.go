@@ -2,14 +2,12 @@ package sseserver
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
-	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -72,12 +70,13 @@ func (s *Server) readErrand(c echo.Context) (*order, []schema.Item, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	past, err := s.cfg.Library.Past(ctx, o.tenant, thread)
-	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrGone) {
-		return nil, nil, previousNotFound(*o.req.PreviousResponseID)
-	}
+	at, err := s.joinConversation(ctx, o.tenant, o.req)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read a thread: %w", err)
+		return nil, nil, err
+	}
+	past, err := s.recall(ctx, o, thread, at)
+	if err != nil {
+		return nil, nil, err
 	}
 	return o, past, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -144,6 +145,46 @@ func itemNotFound(id string) error {
 		"made with 'store' set to false, or deleted.", quote(id))
 	e.Status = http.StatusNotFound
 	return e
+}
+
+// recall returns all that a request goes on from: its conversation, or its thread.
+func (s *Server) recall(ctx context.Context, o *order, thread []string, at *schema.ConversationPoint) ([]schema.Item, error) {
+	if at != nil {
+		c, err := s.cfg.Conversations.Conversation(ctx, o.tenant, at.ID)
+		if err != nil {
+			return nil, conversationError(err, at.ID)
+		}
+		return c.ItemsAt(at.Version), nil
+	}
+	past, err := s.cfg.Library.Past(ctx, o.tenant, thread)
+	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrGone) {
+		return nil, previousNotFound(*o.req.PreviousResponseID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a thread: %w", err)
+	}
+	return past, nil
+}
+
+// checkApprovals refuses answers to requests for approval that no run could follow. Only a request with such answers has its
+// past read for it.
+func (s *Server) checkApprovals(ctx context.Context, o *order, thread []string, at *schema.ConversationPoint) error {
+	answers := func(it schema.Item) bool { return it.Type == schema.KindApproval }
+	switch i := slices.IndexFunc(o.req.Input, answers); {
+	case i < 0:
+		return nil
+	case !o.req.Generates():
+		return schema.Refuse(schema.CodeInvalidValue, fmt.Sprintf("input[%d]", i),
+			"An approval leads to a call at once: it cannot come in a request with 'generate' set to false.")
+	}
+	past, err := s.recall(ctx, o, thread, at)
+	if err != nil {
+		return err
+	}
+	if refusal := schema.CheckApprovals(past, o.req.Input, o.req.Tools); refusal != nil {
+		return refusal
+	}
+	return nil
 }
 
 // past returns the items of a thread; none if one of its responses was deleted since.
