@@ -8,6 +8,5 @@
 // schema accepts them, and they say what the client saw.
 //
 // The programs in clients/ are short, whole, and run here as they stand; those of the README are among them. Text goes to
-// stdout, one event a line to stderr. A test in pending_*_test.go waits for what it tests: its build tag, e2e_pending,
-// goes when that has landed.
+// stdout, one event a line to stderr.
 package e2e

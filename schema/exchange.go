@@ -35,8 +35,8 @@ func ReadExchange(ref Ref, records []Record) (*Exchange, error) {
 
 // lastState folds the frames of a log; of one that has ended, the terminal frame alone.
 func lastState(records []Record) (*State, error) {
-	for i := len(records) - 1; i >= 0; i-- {
-		last, err := lastFrame(records[i].Frames)
+	for _, rec := range slices.Backward(records) {
+		last, err := lastFrame(rec.Frames)
 		if err != nil {
 			return nil, err
 		}

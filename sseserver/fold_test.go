@@ -120,9 +120,9 @@ func (p *producer) play(lines []string) {
 	for _, line := range lines {
 		who, what, _ := strings.Cut(line, " ")
 		var events []schema.Event
-		switch {
-		case who == "" || who == "#":
-		case who == "!":
+		switch who {
+		case "", "#":
+		case "!":
 			events = p.direct(what)
 		default:
 			e, err := schema.ParseEvent([]byte(what))

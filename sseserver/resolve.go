@@ -69,9 +69,12 @@ func (s *Server) threadOf(ctx context.Context, tenant, id string) ([]string, err
 
 // exchange returns what a response of the tenant was asked and said, nil if it is not there for this caller.
 func (s *Server) exchange(ctx context.Context, tenant, id string) (*schema.Exchange, error) {
+	if !schema.ValidToken(id) {
+		return nil, nil
+	}
 	ref, err := schema.NewRef(tenant, id)
 	if err != nil {
-		return nil, nil
+		return nil, fmt.Errorf("look up a response: %w", err)
 	}
 	x, err := s.cfg.Library.Exchange(ctx, ref)
 	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrGone) {

@@ -125,9 +125,10 @@ func testNoRetry(t *testing.T, s *site, body string) {
 		return
 	}
 	code := schema.CodeServer
-	if resp.StatusCode == http.StatusServiceUnavailable {
+	switch resp.StatusCode {
+	case http.StatusServiceUnavailable:
 		code = schema.CodeOverloaded
-	} else if resp.StatusCode == http.StatusTooManyRequests {
+	case http.StatusTooManyRequests:
 		code = schema.CodeRateLimit
 	}
 	if text := mustRefuse(t, resp, resp.StatusCode, code); strings.Contains(text, "a fault") {

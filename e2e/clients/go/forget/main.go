@@ -33,8 +33,10 @@ func main() {
 	})
 	for items.Next() {
 		var item struct {
-			Role    string
-			Content []struct{ Text string }
+			Role    string `json:"role"`
+			Content []struct {
+				Text string `json:"text"`
+			} `json:"content"`
 		}
 		if err := json.Unmarshal([]byte(items.Current().RawJSON()), &item); err != nil {
 			log.Fatal(err)

@@ -60,7 +60,9 @@ func ask(client *openai.Client, input responses.ResponseInputParam) (response re
 }
 
 func answer(call responses.ResponseFunctionToolCall) responses.ResponseInputItemUnionParam {
-	var args struct{ Place string }
+	var args struct {
+		Place string `json:"place"`
+	}
 	if err := json.Unmarshal([]byte(call.Arguments), &args); err != nil {
 		log.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-//go:build e2e && e2e_pending
+//go:build e2e
 
 package e2e
 
@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestWebSocket promises that a WebSocket carries the very events of the log, one response after the other, and that
+// TestWebSocket_Chain promises that a WebSocket carries the very events of the log, one response after the other, and that
 // the second goes on from the first.
-func TestWebSocket(t *testing.T) {
+func TestWebSocket_Chain(t *testing.T) {
 	g := serve(t, "")
 	for _, program := range []string{"node/websocket.mjs", "python/websocket.py", "go/websocket"} {
 		t.Run(program, func(t *testing.T) {

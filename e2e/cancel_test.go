@@ -1,4 +1,4 @@
-//go:build e2e && e2e_pending
+//go:build e2e
 
 package e2e
 
