@@ -57,11 +57,17 @@ func checkItems(name string, items []Item) *Error {
 			return Refuse(CodeInvalidValue, param, "Invalid input item type %.64q.", it.Type)
 		case it.Type == KindMessage && !slices.Contains([]string{"user", "assistant", "system", "developer"}, it.Role):
 			return Refuse(CodeInvalidValue, param+".role", "Invalid role %.64q.", it.Role)
+		case it.Type == KindMessage && it.Content == nil:
+			return Refuse(CodeMissing, param+".content", "Missing required parameter: '%s.content'.", param)
 		case it.ID != "" && ids[it.ID]:
 			return Refuse(CodeInvalidValue, name,
 				"Duplicate item found with id %.64s. Remove duplicate items from your input and try again.", it.ID)
 		case needsCallID(it.Type) && it.CallID == "":
 			return Refuse(CodeMissing, param+".call_id", "Missing required parameter: '%s.call_id'.", param)
+		case (it.Type == KindFunctionCall || it.Type == KindCustomCall) && it.Name == "":
+			return Refuse(CodeMissing, param+".name", "Missing required parameter: '%s.name'.", param)
+		case (it.Type == KindFunctionOutput || it.Type == KindCustomOutput) && isNull(it.Output):
+			return Refuse(CodeMissing, param+".output", "Missing required parameter: '%s.output'.", param)
 		case it.Type == KindApproval && textOf(it.ApprovalRequestID) == "":
 			return Refuse(CodeMissing, param+".approval_request_id", "Missing required parameter: '%s.approval_request_id'.", param)
 		case it.Type == KindApproval && it.Approve == nil:
