@@ -67,7 +67,11 @@ func (c *cancellation) step(ctx context.Context) (ended bool, err error) {
 		h, err := c.b.Read(ctx, c.place.ref)
 		return err == nil && h.archived, err
 	case schema.Ends(last.Frames):
-		c.b.metrics.cancels.WithLabelValues("ended").Inc()
+		by := "ended"
+		if c.asked != "" {
+			by = "owner" // it ended while it was being asked
+		}
+		c.b.metrics.cancels.WithLabelValues(by).Inc()
 		return true, nil
 	case last.Attempt == 0, last.Kind == schema.RecordRelease, last.Nonce == c.nonce:
 		return true, c.end(ctx)

@@ -25,6 +25,9 @@ func (s *Server) cancel(c echo.Context) error {
 	if err := s.cfg.Control.Cancel(ctx, ref); err != nil {
 		return endError(ref, err)
 	}
+	if err := s.watch(ctx, ref); err != nil { // the end is durable, but this node may have yet to hear of it
+		return lookupError(err, ref, start)
+	}
 	state, err := s.cfg.Broker.Fold(ctx, ref)
 	if err != nil {
 		return lookupError(err, ref, start)

@@ -76,3 +76,32 @@ func TestLive_Delete(t *testing.T) {
 		t.Errorf("its reader: %v", broken)
 	}
 }
+
+// The answer to a cancel has the response's end, also where this node hears of it later than the cancel was done. Seen: a
+// node that answered in_progress.
+func TestCancel_AnswersTheEnd(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	r := tell(t, storyCommand(storyID))
+	r.begin()
+	s.put(t, r)
+	answer := make(chan *http.Response, 1)
+	req := s.request(t, http.MethodPost, "/v1/responses/"+storyID+"/cancel", "")
+	go func() {
+		defer close(answer)
+		if resp, err := s.client.Do(req); err == nil {
+			answer <- resp
+		}
+	}()
+	<-s.memory.cancelled
+	events, err := r.seq.Finish(schema.Failed, func(resp *schema.Response) { resp.Status = schema.StatusCancelled })
+	s.memory.append(r.ref, r.write(events, err))
+	resp, ok := <-answer
+	if !ok {
+		t.Fatal("no answer")
+	}
+	defer resp.Body.Close()
+	if got := object(t, resp); got.Status != schema.StatusCancelled {
+		t.Errorf("status %s", got.Status)
+	}
+}

@@ -18,6 +18,8 @@ type memory struct {
 	commands chan *schema.Command // what was enqueued
 	secrets  chan []byte
 
+	cancelled chan schema.Ref
+
 	mu         sync.Mutex
 	logs       map[schema.Ref]*memoryLog
 	made       map[schema.Ref]*schema.Command // as the logs' request records have them
@@ -39,7 +41,7 @@ type memoryLog struct {
 
 func newMemory() *memory {
 	return &memory{
-		commands: make(chan *schema.Command, 1024), secrets: make(chan []byte, 1024), logs: map[schema.Ref]*memoryLog{},
+		commands: make(chan *schema.Command, 1024), secrets: make(chan []byte, 1024), cancelled: make(chan schema.Ref, 16), logs: map[schema.Ref]*memoryLog{},
 		made: map[schema.Ref]*schema.Command{}, gone: map[schema.Ref]bool{}, queued: map[schema.Ref]bool{},
 	}
 }
@@ -123,6 +125,9 @@ func (m *memory) Summary(_ string, it *schema.Item) (string, bool) {
 // Cancel and Delete are the log's affair: see TestLive_Cancel and TestLive_Delete.
 func (m *memory) Cancel(ctx context.Context, ref schema.Ref) error {
 	_, err := m.Command(ctx, ref)
+	if err == nil {
+		m.cancelled <- ref
+	}
 	return err
 }
 
