@@ -59,7 +59,7 @@ func (s *Server) createConversation(c echo.Context) error {
 	if _, err := new(schema.Conversation).Add(req.Items); err != nil {
 		return err // before anything is stored
 	}
-	if err := dress(req.Items); err != nil {
+	if err := s.dress(tenant, req.Items); err != nil {
 		return err
 	}
 	id, err := mintConversation()

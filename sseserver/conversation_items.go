@@ -34,7 +34,11 @@ func (s *Server) addItems(c echo.Context) error {
 	if refusal != nil {
 		return refusal
 	}
-	if err := dress(items); err != nil {
+	tenant, err := s.cfg.Tenants.Tenant(c.Request())
+	if err != nil {
+		return err
+	}
+	if err := s.dress(tenant, items); err != nil {
 		return err
 	}
 	_, err = s.changeConversation(c, adding(items))
@@ -55,8 +59,9 @@ func adding(items []schema.Item) broker.ConversationChange {
 	return func(v *schema.Conversation) (*schema.Fact, error) { return v.Add(items) }
 }
 
-// dress gives new items what they are kept with: an id and a status.
-func dress(items []schema.Item) error {
+// dress gives new items what they are kept with: an id and a status. A compaction is kept as what it stands for.
+func (s *Server) dress(tenant string, items []schema.Item) error {
+	s.unfold(tenant, items)
 	for i := range items {
 		key, err := mintKey()
 		if err != nil {

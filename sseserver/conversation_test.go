@@ -255,6 +255,39 @@ func TestCreate_InAConversation(t *testing.T) {
 	mustRefuse(t, s.post(t, both), 400, schema.CodeExclusive)
 }
 
+// A compaction that was made here is kept as what it stands for, whichever way it comes into the conversation: no model
+// could read it. One of another maker, or another tenant, stays as it is.
+func TestConversations_UnfoldCompactions(t *testing.T) {
+	t.Parallel()
+	s := serveConversations(t)
+	ours, err := liveBroker(t).Compaction("default", "what was said")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func(it schema.Item) string { return `{"items":` + asJSON(t, []schema.Item{it}) + `}` }
+	kept := func(path string) string {
+		t.Helper()
+		return s.call(t, "GET", path+"/items/"+ours.ID, "")
+	}
+	want := `200 {"id":"` + ours.ID + `","type":"message","status":"completed","role":"developer","content":[{"type":"input_text","text":"what was said"}]}`
+	path := s.newConversation(t, body(ours))
+	if got := kept(path); got != want {
+		t.Errorf("created with it: %s", got)
+	}
+	path = s.newConversation(t, "{}")
+	s.call(t, "POST", path+"/items", body(ours))
+	if got := kept(path); got != want {
+		t.Errorf("added: %s", got)
+	}
+	foreign, err := liveBroker(t).Compaction("other", "a secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.call(t, "POST", path+"/items", body(foreign)); !strings.Contains(got, `"type":"compaction"`) || strings.Contains(got, "a secret") {
+		t.Errorf("another tenant's: %s", got)
+	}
+}
+
 // A server that keeps no conversations says so.
 func TestCreate_WithoutConversations(t *testing.T) {
 	t.Parallel()

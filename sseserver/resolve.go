@@ -24,19 +24,19 @@ func (s *Server) resolve(ctx context.Context, o *order) (thread []string, err er
 			return nil, err
 		}
 	}
-	s.unfold(o)
+	s.unfold(o.tenant, o.req.Input)
 	return o.thread, s.dereference(ctx, o)
 }
 
 // unfold puts what a compaction of ours holds in its place: the run needs no key for it then. One of another maker goes to
 // the upstream as it is.
-func (s *Server) unfold(o *order) {
-	for i := range o.req.Input {
-		it := &o.req.Input[i]
+func (s *Server) unfold(tenant string, items []schema.Item) {
+	for i := range items {
+		it := &items[i]
 		if it.Type != schema.KindCompaction {
 			continue
 		}
-		if text, ok := s.cfg.Library.Summary(o.tenant, it); ok {
+		if text, ok := s.cfg.Library.Summary(tenant, it); ok {
 			*it = schema.Item{
 				ID: it.ID, Type: schema.KindMessage, Role: "developer",
 				Content: schema.Content{{Type: schema.PartInputText, Text: &text}},
