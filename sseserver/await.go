@@ -40,11 +40,15 @@ func (s *Server) answerStarted(c echo.Context, resp *schema.Response) error {
 	return nil
 }
 
-// left is the answer to the creator of a response that this node can follow no longer. The response goes on.
+// left is the answer to the creator of a response that this node can follow no longer. The response goes on, unless somebody
+// has deleted it meanwhile.
 func left(ctx context.Context, ref schema.Ref, err error) error {
 	cause := fmt.Errorf("follow the new %s: %w", ref, errors.Join(context.Cause(ctx), err))
 	if errors.Is(cause, errDraining) {
 		return startedError{unavailable("This node is going down, the response goes on: ask for " + ref.Response() + ".")}
+	}
+	if errors.Is(err, hub.ErrGone) {
+		return startedError{erased("")}
 	}
 	return startedError{cause}
 }

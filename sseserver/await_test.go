@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/midstream-dev/midstream/broker/hub"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -51,6 +52,20 @@ func TestAwait_AnswersTheWholeResponse(t *testing.T) {
 	}
 	if diff := cmp.Diff(r.seq.State().Response(), &got); diff != "" {
 		t.Errorf("response (-want +got):\n%s", diff)
+	}
+}
+
+// Who waits for a response that somebody deletes is told so: that is no fault of the server's, and no reason to try again.
+func TestAwait_Deleted(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	answer := s.later(t, unstreamed)
+	r := s.work(t)
+	s.memory.fail(r.ref, hub.ErrGone)
+	resp := <-answer
+	mustRefuse(t, resp, 410, codeErased)
+	if got := resp.Header.Get("X-Should-Retry"); got != "false" {
+		t.Errorf("X-Should-Retry %q", got)
 	}
 }
 

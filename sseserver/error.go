@@ -18,7 +18,7 @@ import (
 // retryAfter is when, in seconds, a caller that was refused for lack of room is asked to come back.
 const retryAfter = 2
 
-// codeErased goes with 410 for a cursor into a response that was deleted.
+// codeErased goes with 410 for a response that was deleted, where the caller has known it.
 const codeErased = "erased"
 
 // statusGone is what the access log and the metrics show of a caller that left before its answer.
@@ -159,10 +159,16 @@ func quote(s string) string {
 	return strings.ReplaceAll(q[1:len(q)-1], "'", `\'`)
 }
 
+// erased tells of a deletion those who knew the response.
+func erased(param string) *schema.Error {
+	return &schema.Error{
+		Status: http.StatusGone, Type: schema.TypeInvalidRequest, Param: param, Code: codeErased, Message: "The response was deleted.",
+	}
+}
+
 // lookupError answers what a response that cannot be read is to the caller. With a cursor the caller knew the response:
 // then it may hear what became of it.
 func lookupError(err error, ref schema.Ref, at cursor) error {
-	gone := &schema.Error{Status: http.StatusGone, Type: schema.TypeInvalidRequest, Param: at.kind}
 	var beyond *hub.CursorError
 	switch {
 	case errors.As(err, &beyond):
@@ -171,11 +177,12 @@ func lookupError(err error, ref schema.Ref, at cursor) error {
 	case errors.Is(err, hub.ErrNotFound), !at.given() && (errors.Is(err, hub.ErrGone) || errors.Is(err, hub.ErrExpired)):
 		return notFound(ref.Response())
 	case errors.Is(err, hub.ErrGone):
-		gone.Code, gone.Message = codeErased, "The response was deleted."
-		return gone
+		return erased(at.kind)
 	case errors.Is(err, hub.ErrExpired):
-		gone.Code, gone.Message = schema.CodeExpired, "The events behind the cursor are no longer there."
-		return gone
+		return &schema.Error{
+			Status: http.StatusGone, Type: schema.TypeInvalidRequest, Param: at.kind, Code: schema.CodeExpired,
+			Message: "The events behind the cursor are no longer there.",
+		}
 	}
 	return fmt.Errorf("read %s: %w", ref, err)
 }

@@ -130,6 +130,8 @@ func testNoRetry(t *testing.T, s *site, body string) {
 		code = schema.CodeOverloaded
 	case http.StatusTooManyRequests:
 		code = schema.CodeRateLimit
+	case http.StatusGone:
+		code = codeErased
 	}
 	if text := mustRefuse(t, resp, resp.StatusCode, code); strings.Contains(text, "a fault") {
 		t.Errorf("the cause leaks: %s", text)

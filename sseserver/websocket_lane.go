@@ -111,9 +111,7 @@ func (l *lane) follow(ctx context.Context, o *order, ref schema.Ref) error {
 			l.cut.Add(1)
 			return err
 		case errors.Is(err, hub.ErrGone):
-			return &schema.Error{
-				Status: http.StatusGone, Type: schema.TypeInvalidRequest, Code: codeErased, Message: "The response was deleted.",
-			}
+			return erased("")
 		case !errors.Is(err, hub.ErrCut) || cuts == awaitCuts:
 			return causedError{cause: fmt.Errorf("follow the new %s: %w", ref, err), shown: &schema.Error{
 				Status: http.StatusInternalServerError, Type: schema.TypeServer, Code: schema.CodeServer,
