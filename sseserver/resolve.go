@@ -134,8 +134,12 @@ func (s *Server) lookUp(ctx context.Context, o *order, response string, at []int
 	}
 	for _, i := range at {
 		it, ok := items[o.req.Input[i].ID]
-		if !ok {
+		switch {
+		case !ok:
 			return itemNotFound(o.req.Input[i].ID)
+		case !x.Response.Ended() && (it.Status == schema.StatusInProgress || it.Status == "calling"):
+			return schema.Refuse(schema.CodeInvalidValue, "input",
+				"Item with id '%s' is not finished: its response is still %s.", quote(it.ID), x.Response.Status)
 		}
 		found[i] = it
 	}

@@ -70,6 +70,8 @@ func TestCreate_RefusesWhatItCannotGoOnFrom(t *testing.T) {
 	s.memory.set(t, func(m *memory) { m.gone[mustRef(t, "resp_gone")] = true })
 	open := tell(t, storyCommand("resp_open"))
 	open.begin()
+	open.open()
+	open.say("half a")
 	s.put(t, open)
 	previous := func(id string) string {
 		return fmt.Sprintf(`{"model":"demo","input":"x","previous_response_id":%q}`, id)
@@ -89,6 +91,7 @@ func TestCreate_RefusesWhatItCannotGoOnFrom(t *testing.T) {
 		reference("msg_gone0000"):  "404 not_found input",
 		reference("msg_a.b0000"):   "404 not_found input",
 		reference("x"):             "404 not_found input",
+		reference(schema.ItemID("resp_open", schema.KindMessage, 0)): "400 invalid_value input",
 		reference(schema.ItemID("resp_long", schema.KindMessage, 7)): "404 not_found input",
 		`{"model":"demo","input":[{"type":"item_reference"}]}`:       "400 missing_required_parameter input[0].id",
 	} {
