@@ -86,7 +86,7 @@ func recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 				panic(p)
 			}
 			if p != nil {
-				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+				err = panicked(p)
 				if c.Get(keyStarted) != nil {
 					err = startedError{err}
 				}
@@ -95,6 +95,8 @@ func recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 		return next(c)
 	}
 }
+
+func panicked(p any) error { return fmt.Errorf("panic: %v\n%s", p, debug.Stack()) }
 
 // limitHeader answers headers that are too large in the API's shape, up to the doubled limit where net/http stops
 // reading.

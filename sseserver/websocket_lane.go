@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +28,7 @@ func (l *lane) run(ctx context.Context) {
 	for {
 		select {
 		case m := <-l.queue:
-			l.serve(ctx, m)
+			_ = l.guard(l.name, func() error { l.serve(ctx, m); return nil })
 		case <-ctx.Done():
 			return // what waits was never begun, and no client was told else
 		}
@@ -44,8 +45,10 @@ func (l *lane) serve(ctx context.Context, m *message) {
 	}
 	ctx, span := l.server.cfg.Tracer.Start(ctx, messageCreate)
 	defer span.End()
+	release := sync.OnceFunc(func() { l.waiting.Release(m.size) })
+	defer release()
 	o, ref, err := l.place(ctx, m)
-	l.waiting.Release(m.size)
+	release()
 	if err == nil {
 		err = l.follow(ctx, o, ref)
 	}

@@ -99,7 +99,7 @@ func (k *socket) read(ctx, reading context.Context) error {
 		if refusal := (*schema.Error)(nil); errors.As(err, &refusal) {
 			err = k.refuse("", refusal)
 		} else if err == nil {
-			err = k.take(ctx, data)
+			err = k.guard("", func() error { return k.take(ctx, data) })
 		}
 		if err != nil {
 			return err
@@ -207,6 +207,17 @@ func (k *socket) refuse(lane string, cause error) error {
 		return err
 	}
 	return k.write(tag(event, lane))
+}
+
+// guard makes a refusal of a panic. net/http does so for a handler, but not for the goroutines of a socket: there it would
+// end the process, and every stream of this node.
+func (k *socket) guard(lane string, do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = k.refuse(lane, panicked(p))
+		}
+	}()
+	return do()
 }
 
 // write sends one message. Lanes that write at once wait for each other. There is no context in it, for its end would

@@ -287,6 +287,28 @@ func TestSocket_RateLimit(t *testing.T) {
 	mustRefuse(t, s.post(t, `{"model":"demo","input":"hi"}`), 429, schema.CodeRateLimit)
 }
 
+// A panic is told in its lane as a server's error, without its words, and ends neither the connection nor the process.
+func TestSocket_Panic(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *Config) {
+		c.Admit = func(_ context.Context, req *schema.CreateRequest) error {
+			if req.Model == "broken" {
+				panic("CANARY")
+			}
+			return nil
+		}
+		c.Socket.QueueBytes = 1 // MaxBody then: what a panic does not give back is missed soon
+	})
+	c := s.openSocket(t)
+	for range 3 {
+		c.sendf(`{"type":"response.create","model":"broken","input":%q,"stream_id":"a"}`, strings.Repeat("x", 900<<10))
+		if message := c.refused(500, schema.CodeServer, "a"); strings.Contains(message, "CANARY") {
+			t.Errorf("told %q", message)
+		}
+	}
+	c.turn(s, "goes on", "", "a", "1")
+}
+
 // A steer is refused, and gives back what it brought, in the lane of the response that it means.
 func TestSocket_CannotSteer(t *testing.T) {
 	t.Parallel()
