@@ -15,6 +15,11 @@
 //	Job      a run command in the hands of this process: a lease, not a fence
 //	History  every record of one log up to a moment, its chain verified
 //	Writer   the right to append to one log behind a History, until another attempt takes it away
+//	hub      the frames of one response in memory; Follow gives a reader its place in it
+//
+// Beside the logs stands MS_CONVERSATIONS, one subject for each conversation: its facts, whose fold is a
+// [schema.Conversation]. They have no age, and what was removed is erased. MS_CONTROL holds the word that a response is to be
+// cancelled.
 //
 // # Guarantees
 //
