@@ -27,18 +27,25 @@ func (b *Broker) Compaction(tenant, summary string) (schema.Item, error) {
 	}, nil
 }
 
-// Summary returns what [Broker.Compaction] has sealed for the tenant; false for any other item.
-func (b *Broker) Summary(tenant string, it *schema.Item) (string, bool) {
+// Summary returns what [Broker.Compaction] has sealed for the tenant; ours is false for any other item. What bears our mark
+// and does not open, for the tenant or at all, is an error.
+func (b *Broker) Summary(tenant string, it *schema.Item) (text string, ours bool, err error) {
 	if it.Type != schema.KindCompaction || it.EncryptedContent == nil {
-		return "", false
+		return "", false, nil
 	}
-	text, ours := strings.CutPrefix(*it.EncryptedContent, compactionPrefix)
+	text, ours = strings.CutPrefix(*it.EncryptedContent, compactionPrefix)
+	if !ours {
+		return "", false, nil
+	}
 	sealed, err := base64.StdEncoding.DecodeString(text)
-	if !ours || err != nil {
-		return "", false
+	if err != nil {
+		return "", true, fmt.Errorf("read a compaction: %w", err)
 	}
 	summary, err := b.vault.aead.Open(nil, nil, sealed, compactionScope(tenant))
-	return string(summary), err == nil
+	if err != nil {
+		return "", true, fmt.Errorf("open a compaction: %w", err)
+	}
+	return string(summary), true, nil
 }
 
 // compactionScope binds a summary to its tenant, and keeps it apart from the secrets that the same key seals.

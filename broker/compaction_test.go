@@ -20,22 +20,27 @@ func TestCompaction(t *testing.T) {
 		t.Errorf("compaction %+v", it)
 	}
 	for _, node := range []*Broker{b, other} {
-		if got, ok := node.Summary("t1", &it); !ok || got != "we spoke of rivers" {
-			t.Errorf("summary %q, %t", got, ok)
+		if got, ours, err := node.Summary("t1", &it); err != nil || !ours || got != "we spoke of rivers" {
+			t.Errorf("summary %q, %t, %v", got, ours, err)
 		}
 	}
-	if _, ok := b.Summary("t2", &it); ok {
+	if _, _, err := b.Summary("t2", &it); err == nil {
 		t.Error("another tenant can read it")
 	}
-	if _, ok := stranger.Summary("t1", &it); ok {
+	if _, _, err := stranger.Summary("t1", &it); err == nil {
 		t.Error("another key opens it")
 	}
-	for _, text := range []string{"", "midstream.1.", "midstream.1.###", *it.EncryptedContent + "AAAA", "gAAAA-from-elsewhere"} {
-		if _, ok := b.Summary("t1", &schema.Item{Type: schema.KindCompaction, EncryptedContent: &text}); ok {
+	for _, text := range []string{"midstream.1.", "midstream.1.###", *it.EncryptedContent + "AAAA"} {
+		if _, ours, err := b.Summary("t1", &schema.Item{Type: schema.KindCompaction, EncryptedContent: &text}); err == nil || !ours {
 			t.Errorf("%q is taken for a summary", text)
 		}
 	}
-	if _, ok := b.Summary("t1", &schema.Item{Type: schema.KindReasoning, EncryptedContent: it.EncryptedContent}); ok {
-		t.Error("a reasoning item is taken for a compaction")
+	for _, foreign := range []schema.Item{
+		{Type: schema.KindCompaction}, {Type: schema.KindCompaction, EncryptedContent: new("gAAAA-from-elsewhere")},
+		{Type: schema.KindReasoning, EncryptedContent: it.EncryptedContent},
+	} {
+		if _, ours, err := b.Summary("t1", &foreign); ours || err != nil {
+			t.Errorf("%+v is taken for ours: %v", foreign, err)
+		}
 	}
 }

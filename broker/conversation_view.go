@@ -76,7 +76,7 @@ func (b *Broker) view(ctx context.Context, tenant, id, nonce string) (*view, err
 		}
 		// A replica that is behind gives a prefix: ask it again, and ask ever less often while nothing comes.
 		if v.position == before && wait.wait(ctx) != nil {
-			return nil, fmt.Errorf("%w, last: %w", ctx.Err(), err)
+			return nil, errors.Join(ctx.Err(), err)
 		}
 	}
 }

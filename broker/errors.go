@@ -15,6 +15,8 @@ var (
 	ErrNotFound = errors.New("no such log")
 	// ErrGone: the response was erased, or its records have aged out under the writer.
 	ErrGone = errors.New("the log is gone")
+	// ErrTooLong: a thread of responses holds more than schema.MaxThreadBytes.
+	ErrTooLong = errors.New("thread holds too much")
 	// ErrFenced: another attempt has appended to the log since. Stop the work, and do not ack its job.
 	ErrFenced = errors.New("another attempt owns the log")
 	// ErrClosed: the writer or the broker was closed.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,13 +29,14 @@ func (b *Broker) Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange
 	return x, nil
 }
 
-// maxRecalls bounds the responses that one call of Past reads at once.
+// maxRecalls bounds the responses that one call of Past reads at once: each may be a log of some size.
 const maxRecalls = 8
 
 // Past returns what was asked and said in a thread of a tenant's responses, in its order. Its errors are those of
-// [Broker.Exchange], of any response of the thread: what lacks one is another past.
+// [Broker.Exchange], of any response of the thread, since what lacks one is another past; and ErrTooLong.
 func (b *Broker) Past(ctx context.Context, tenant string, thread []string) ([]schema.Item, error) {
 	said := make([][]schema.Item, len(thread))
+	var size atomic.Int64
 	reads, ctx := errgroup.WithContext(ctx)
 	reads.SetLimit(maxRecalls)
 	for i, id := range thread {
@@ -46,6 +48,9 @@ func (b *Broker) Past(ctx context.Context, tenant string, thread []string) ([]sc
 			x, err := b.Exchange(ctx, ref)
 			if err != nil {
 				return err
+			}
+			if size.Add(int64(x.Size())) > schema.MaxThreadBytes {
+				return ErrTooLong
 			}
 			said[i] = x.Items()
 			return nil

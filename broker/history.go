@@ -76,7 +76,7 @@ func (b *Broker) readLog(ctx context.Context, p place, tip uint64) (*History, er
 			return nil, fmt.Errorf("read log %s: %w", p.ref, err)
 		}
 		if h.position < tip && wait.wait(ctx) != nil {
-			return nil, fmt.Errorf("read log %s: %w, last: %w", p.ref, ctx.Err(), err)
+			return nil, fmt.Errorf("read log %s: %w", p.ref, errors.Join(ctx.Err(), err))
 		}
 	}
 	return h.history(), nil

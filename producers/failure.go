@@ -49,6 +49,13 @@ func forgotten() *schema.ResponseError {
 	}
 }
 
+func tooLongAThread() *schema.ResponseError {
+	return &schema.ResponseError{
+		Code: schema.CodeInvalidValue, Type: schema.TypeInvalidRequest, Param: "previous_response_id",
+		Message: fmt.Sprintf("The responses that this one goes on from hold more than %d bytes: compact them.", schema.MaxThreadBytes),
+	}
+}
+
 func lostConversation() *schema.ResponseError {
 	return &schema.ResponseError{
 		Code: schema.CodeConversationNotFound, Type: schema.TypeInvalidRequest, Param: "conversation",

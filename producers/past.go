@@ -10,7 +10,7 @@ import (
 
 // recall reads what the response goes on from: its conversation, or the items of its thread, oldest first. A response of the
 // thread, or a conversation, that was deleted since the request was accepted ends the run: its answer would be another one
-// without it.
+// without it; so does a thread that holds too much.
 func (r *run) recall(ctx context.Context) error {
 	if at := r.fold.Command.Conversation; at != nil {
 		return r.recallConversation(ctx, at)
@@ -19,6 +19,9 @@ func (r *run) recall(ctx context.Context) error {
 	switch {
 	case errors.Is(err, broker.ErrNotFound), errors.Is(err, broker.ErrGone):
 		r.cause = forgotten()
+		return nil
+	case errors.Is(err, broker.ErrTooLong):
+		r.cause = tooLongAThread()
 		return nil
 	case err != nil:
 		return fmt.Errorf("recall %s: %w", r.ref, err)

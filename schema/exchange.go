@@ -83,6 +83,15 @@ func (x *Exchange) Input() []Item {
 // Items returns the whole exchange: what was asked, then what was said.
 func (x *Exchange) Items() []Item { return slices.Concat(x.Input(), x.Response.Output) }
 
+// Size is about what the exchange weighs in memory, in bytes.
+func (x *Exchange) Size() int {
+	n := len(x.Command.Request)
+	for i := range x.Response.Output {
+		n += x.Response.Output[i].size()
+	}
+	return n
+}
+
 // Thread returns the responses that one goes on from which goes on from this one, oldest first.
 func (x *Exchange) Thread() []string {
 	return append(slices.Clone(x.Command.Thread), x.Command.Response)

@@ -31,6 +31,8 @@ const (
 	MaxOutput = MaxPayload - (1 << 20)
 	// MaxThread is the most earlier responses that one can go on from: each is read again for every new one.
 	MaxThread = 1000
+	// MaxThreadBytes bounds what those hold together: all of it is in memory, and before the model, at once.
+	MaxThreadBytes = 32 << 20
 	// MaxConversationItems and MaxConversationBytes bound a conversation, so that it stays one short replay. A response that
 	// was let in below the bound may still pass it with its answer, up to twice the bytes.
 	MaxConversationItems = 10_000

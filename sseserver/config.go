@@ -36,8 +36,9 @@ type Library interface {
 	Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange, error)
 	// Past returns what was asked and said in a thread of responses, in its order.
 	Past(ctx context.Context, tenant string, thread []string) ([]schema.Item, error)
-	// Summary returns what an item of type compaction stands for; false for one that was not made here for the tenant.
-	Summary(tenant string, it *schema.Item) (string, bool)
+	// Summary returns what a compaction stands for that was made here; ours is false for one of another maker. An error says
+	// that it was made for another tenant, or changed.
+	Summary(tenant string, it *schema.Item) (text string, ours bool, err error)
 	// Command returns what a response was made from.
 	Command(ctx context.Context, ref schema.Ref) (*schema.Command, error)
 }

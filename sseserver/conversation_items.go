@@ -61,7 +61,9 @@ func adding(items []schema.Item) broker.ConversationChange {
 
 // dress gives new items what they are kept with: an id and a status. A compaction is kept as what it stands for.
 func (s *Server) dress(tenant string, items []schema.Item) error {
-	s.unfold(tenant, items)
+	if err := s.unfold(tenant, items); err != nil {
+		return err
+	}
 	for i := range items {
 		key, err := mintKey()
 		if err != nil {

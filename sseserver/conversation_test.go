@@ -256,7 +256,7 @@ func TestCreate_InAConversation(t *testing.T) {
 }
 
 // A compaction that was made here is kept as what it stands for, whichever way it comes into the conversation: no model
-// could read it. One of another maker, or another tenant, stays as it is.
+// could read it. One of another maker stays as it is; one of another tenant is refused.
 func TestConversations_UnfoldCompactions(t *testing.T) {
 	t.Parallel()
 	s := serveConversations(t)
@@ -283,8 +283,12 @@ func TestConversations_UnfoldCompactions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.call(t, "POST", path+"/items", body(foreign)); !strings.Contains(got, `"type":"compaction"`) || strings.Contains(got, "a secret") {
+	if got := s.call(t, "POST", path+"/items", body(foreign)); !strings.HasPrefix(got, "400 ") || strings.Contains(got, "a secret") {
 		t.Errorf("another tenant's: %s", got)
+	}
+	elsewhere := schema.Item{ID: "cmp_x", Type: schema.KindCompaction, EncryptedContent: new("gAAAA")}
+	if got := s.call(t, "POST", path+"/items", body(elsewhere)); !strings.Contains(got, `"encrypted_content":"gAAAA"`) {
+		t.Errorf("another maker's: %s", got)
 	}
 }
 

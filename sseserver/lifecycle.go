@@ -32,6 +32,9 @@ func (s *Server) cancel(c echo.Context) error {
 	if err != nil {
 		return lookupError(err, ref, start)
 	}
+	if resp := state.Response(); hidden(resp) && resp.Status != schema.StatusCancelled {
+		return notFound(ref.Response()) // it had ended before, and is no object any more
+	}
 	return s.answer(c, http.StatusOK, state.Response())
 }
 

@@ -3,6 +3,7 @@ package sseserver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -115,11 +116,15 @@ func (m *memory) Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange
 }
 
 // Summary is what the item holds as it is.
-func (m *memory) Summary(_ string, it *schema.Item) (string, bool) {
+func (m *memory) Summary(_ string, it *schema.Item) (string, bool, error) {
 	if it.EncryptedContent == nil || !strings.HasPrefix(*it.EncryptedContent, "ours:") {
-		return "", false
+		return "", false, nil
 	}
-	return strings.TrimPrefix(*it.EncryptedContent, "ours:"), true
+	text := strings.TrimPrefix(*it.EncryptedContent, "ours:")
+	if text == "spoilt" {
+		return "", true, errors.New("it does not open")
+	}
+	return text, true, nil
 }
 
 // Cancel and Delete are the log's affair: see TestLive_Cancel and TestLive_Delete.

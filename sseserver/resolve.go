@@ -24,25 +24,32 @@ func (s *Server) resolve(ctx context.Context, o *order) (thread []string, err er
 			return nil, err
 		}
 	}
-	s.unfold(o.tenant, o.req.Input)
+	if err := s.unfold(o.tenant, o.req.Input); err != nil {
+		return nil, err
+	}
 	return o.thread, s.dereference(ctx, o)
 }
 
 // unfold puts what a compaction of ours holds in its place: the run needs no key for it then. One of another maker goes to
 // the upstream as it is.
-func (s *Server) unfold(tenant string, items []schema.Item) {
+func (s *Server) unfold(tenant string, items []schema.Item) error {
 	for i := range items {
 		it := &items[i]
 		if it.Type != schema.KindCompaction {
 			continue
 		}
-		if text, ok := s.cfg.Library.Summary(tenant, it); ok {
+		text, ours, err := s.cfg.Library.Summary(tenant, it)
+		if err != nil {
+			return schema.Refuse(schema.CodeInvalidValue, "input", "The compaction '%s' was not made here for you, or was changed.", quote(it.ID))
+		}
+		if ours {
 			*it = schema.Item{
 				ID: it.ID, Type: schema.KindMessage, Role: "developer",
 				Content: schema.Content{{Type: schema.PartInputText, Text: &text}},
 			}
 		}
 	}
+	return nil
 }
 
 func previousNotFound(id string) *schema.Error {
@@ -165,12 +172,21 @@ func (s *Server) recall(ctx context.Context, o *order, thread []string, at *sche
 	}
 	past, err := s.cfg.Library.Past(ctx, o.tenant, thread)
 	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrGone) {
-		return nil, previousNotFound(*o.req.PreviousResponseID)
+		return nil, schema.Refuse(schema.CodePreviousNotFound, "previous_response_id", "A response that this one goes on from is no longer there.")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read a thread: %w", err)
+	return past, pastError(err)
+}
+
+// pastError answers for a thread that cannot be read.
+func pastError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, broker.ErrTooLong):
+		return schema.Refuse(schema.CodeInvalidValue, "previous_response_id",
+			"The responses that this one goes on from hold more than %d bytes: compact them.", schema.MaxThreadBytes)
 	}
-	return past, nil
+	return fmt.Errorf("read a thread: %w", err)
 }
 
 // checkApprovals refuses answers to requests for approval that no run could follow. Only a request with such answers has its
@@ -200,5 +216,5 @@ func (s *Server) past(ctx context.Context, tenant string, thread []string) ([]sc
 	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrGone) {
 		return nil, nil
 	}
-	return items, err
+	return items, pastError(err)
 }

@@ -91,9 +91,10 @@ func TestCreate_RefusesWhatItCannotGoOnFrom(t *testing.T) {
 		reference("msg_gone0000"):  "404 not_found input",
 		reference("msg_a.b0000"):   "404 not_found input",
 		reference("x"):             "404 not_found input",
-		reference(schema.ItemID("resp_open", schema.KindMessage, 0)): "400 invalid_value input",
-		reference(schema.ItemID("resp_long", schema.KindMessage, 7)): "404 not_found input",
-		`{"model":"demo","input":[{"type":"item_reference"}]}`:       "400 missing_required_parameter input[0].id",
+		reference(schema.ItemID("resp_open", schema.KindMessage, 0)):                                  "400 invalid_value input",
+		reference(schema.ItemID("resp_long", schema.KindMessage, 7)):                                  "404 not_found input",
+		`{"model":"demo","input":[{"type":"compaction","id":"c","encrypted_content":"ours:spoilt"}]}`: "400 invalid_value input",
+		`{"model":"demo","input":[{"type":"item_reference"}]}`:                                        "400 missing_required_parameter input[0].id",
 	} {
 		resp := s.post(t, body)
 		e := refusalIn(t, read(t, resp))
