@@ -159,11 +159,14 @@ func callError(raw jsontext.Value) string {
 	return e.Content[0].Text
 }
 
-// rawInput returns what an upstream is told that runs MCP tools itself: all of it, but for calls that were cut off.
+// rawInput returns what an upstream is told that runs MCP tools itself: all of it, but for calls that were cut off, and tool
+// lists that failed.
 func rawInput(groups ...[]schema.Item) []schema.Item {
 	cut := map[string]bool{}
 	return slices.DeleteFunc(slices.Concat(groups...), func(it schema.Item) bool {
 		switch it.Type {
+		case schema.KindListTools:
+			return it.Failed()
 		case schema.KindMCPCall:
 			return it.Status == schema.StatusIncomplete
 		case schema.KindFunctionCall, schema.KindCustomCall:

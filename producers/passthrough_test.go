@@ -2,6 +2,7 @@ package producers
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/midstream-dev/midstream/producers/mcp"
+	"github.com/midstream-dev/midstream/producers/upstream"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -132,5 +134,51 @@ func TestPassthrough_TakeOverOfATurnThatEnded(t *testing.T) {
 	}
 	if len(s.model.asked) > 0 {
 		t.Errorf("model was asked %d times", len(s.model.asked))
+	}
+}
+
+// A tool list that the upstream was making when the node died is closed before the turn is made again: what the model says
+// then is streamed as it comes, the upstream is not told of the list, and a third attempt does not fail for it.
+func TestPassthrough_TakeOverWithinAList(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.own = true
+	told := make(chan struct{})
+	s.model.turns = []turnFunc{func(ctx context.Context, _ *upstream.Request, emit func(schema.Event) error) (upstream.Outcome, error) {
+		for _, e := range message(0, "the", " end")[:2] {
+			if err := emit(e); err != nil {
+				return upstream.Outcome{}, err
+			}
+		}
+		close(told)
+		<-ctx.Done()
+		return upstream.Outcome{}, ctx.Err()
+	}}
+	w := s.wreck(body(`"hi"`, entry("x", "")), 2)
+	w.push("model:0", ownList(0)...)
+	w.sink()
+	if err := s.broker.Enqueue(t.Context(), w.cmd, nil); err != nil {
+		t.Fatal(err)
+	}
+	stop := s.node(t.Context())
+	<-told
+	stop()
+	h, err := s.broker.Read(t.Context(), w.cmd.Ref())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := types(h.Records); !slices.Contains(got, "output_text.delta") {
+		t.Errorf("nothing of the second attempt was streamed: %v", got)
+	}
+	s.model.turns = []turnFunc{says("the end")}
+	defer s.node(t.Context())()
+	resp := s.response(s.records(w.cmd.Ref()))
+	if last := resp.Output[len(resp.Output)-1]; resp.Status != schema.StatusCompleted || last.Text() != "the end" {
+		t.Errorf("%s, error %+v, said %q", resp.Status, resp.Error, last.Text())
+	}
+	for _, it := range s.model.asked[len(s.model.asked)-1].Input {
+		if it.Type == schema.KindListTools {
+			t.Errorf("the upstream was told of %+v", it)
+		}
 	}
 }

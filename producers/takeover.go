@@ -16,7 +16,7 @@ func (r *run) takeOver(ctx context.Context) error {
 	if r.fold.Attempt == 0 {
 		return nil
 	}
-	if r.cause == nil {
+	if r.cause == nil && !r.passes {
 		r.cause = failedList(r.seq.State().Items())
 	}
 	if r.fold.Idle >= r.node.MaxAttempts {
@@ -77,12 +77,12 @@ func (r *run) takeOverTurn(ctx context.Context) error {
 }
 
 // closeOpen deals with an item that is open and of which no turn's record tells: a model call cannot be taken up in its
-// middle. A message or a reasoning is closed as incomplete, and the turn is made again with what was said; a call that
-// the client would execute ends the response, for a truncated command must never be run; and so does one that the upstream
-// itself was making, for it would make it again.
+// middle. A message or a reasoning is closed as incomplete, and the turn is made again with what was said; so is a tool list
+// that the upstream was making. A call that the client would execute ends the response, for a truncated command must never
+// be run; and so does one that the upstream itself was making, for it would make it again.
 func (r *run) closeOpen(ctx context.Context) error {
 	open := r.seq.State().Open()
-	if open == nil || open.Type == schema.KindListTools || r.isPending(open.ID) {
+	if open == nil || open.Type == schema.KindListTools && !r.passes || r.isPending(open.ID) {
 		return nil
 	}
 	if open.Type == schema.KindFunctionCall || open.Type == schema.KindCustomCall || open.Type == schema.KindMCPCall && r.passes {
