@@ -32,7 +32,7 @@ func encodeResponses(r *Request) (*responsesRequest, error) {
 	yes, no := true, false
 	body.Input, body.Stream, body.Store = input, &yes, &no
 	body.Background, body.PreviousResponseID, body.Conversation, body.Metadata = nil, nil, nil, nil
-	body.StreamOptions = nil // what they say is for our own stream
+	body.StreamOptions, body.Generate = nil, nil // what they say is for our own stream, and for us
 	body.Tools, body.ToolChoice = r.Tools, r.toolChoice()
 	if len(r.Tools) == 0 {
 		body.Tools, body.ParallelToolCalls = nil, nil
@@ -85,9 +85,16 @@ func reasons(c *schema.CreateRequest) bool {
 	return c.Reasoning.Kind() == '{' && string(member(c.Reasoning, "effort")) != `"none"`
 }
 
-// relentResponses goes without encrypted reasoning if that is what the upstream has refused.
+// codeForeign is how the API refuses encrypted reasoning that another account, or another upstream, has made.
+const codeForeign = "invalid_encrypted_content"
+
+// relentResponses goes without encrypted reasoning if that is what the upstream has refused: without that of earlier turns,
+// which an upstream that stands in for another cannot read, or without asking for its own.
 func relentResponses(body any, r *refusal) bool {
 	b, ok := body.(*responsesRequest)
+	if ok && r.code == codeForeign {
+		return b.forget()
+	}
 	blamed := strings.HasPrefix(r.param, "include") || strings.Contains(r.message, "encrypted") || strings.Contains(r.message, "include")
 	if !ok || !b.asked || !blamed {
 		return false
@@ -97,6 +104,20 @@ func relentResponses(body any, r *refusal) bool {
 		b.Include = nil
 	}
 	return true
+}
+
+// forget leaves out what was thought before and is sealed: what was said then, and called, is there without it.
+func (b *responsesRequest) forget() (changed bool) {
+	var kept []schema.Item
+	for _, it := range b.Input {
+		if it.Type == schema.KindReasoning && it.EncryptedContent != nil {
+			changed = true
+			continue
+		}
+		kept = append(kept, it)
+	}
+	b.Input = kept
+	return changed
 }
 
 func responsesInput(r *Request) ([]schema.Item, error) {
