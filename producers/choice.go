@@ -16,7 +16,8 @@ var (
 )
 
 // choose returns the request's tool_choice in the names that the model is shown: a tool of an MCP server is a function,
-// all tools of one are a list of functions of which one must be called. names is nil where MCP tools are withheld.
+// all tools of one are a list of functions of which one must be called. MCP tools that are withheld have names, and are not
+// shown.
 func choose(req *schema.CreateRequest, shown []schema.Tool, names offers) (jsontext.Value, error) {
 	c, err := req.Choice()
 	switch {
@@ -28,14 +29,22 @@ func choose(req *schema.CreateRequest, shown []schema.Tool, names offers) (jsont
 		return chooseServer(c, shown, names)
 	case c.Type == schema.ChoiceAllowed:
 		return chooseAmong(c, shown, names)
+	case names.withheld(c, shown):
+		return choiceAuto, nil
 	}
 	return req.ToolChoice, nil
+}
+
+// withheld reports whether a choice names an MCP tool, by the name that the model knows, while none is shown.
+func (o offers) withheld(c *schema.ToolChoice, shown []schema.Tool) bool {
+	_, ours := o[c.Name]
+	return ours && c.Type == schema.ToolFunction && len(shown) == 0
 }
 
 func chooseServer(c *schema.ToolChoice, shown []schema.Tool, names offers) (jsontext.Value, error) {
 	tools := functionsOf(c, shown, names)
 	switch {
-	case names == nil:
+	case len(shown) == 0 && len(names) > 0:
 		return choiceAuto, nil // all tools are withheld
 	case len(tools) == 0:
 		return nil, schema.Refuse(schema.CodeInvalidValue, "tool_choice", "The MCP server '%s' offers no such tool.", c.ServerLabel)
@@ -49,10 +58,11 @@ func chooseServer(c *schema.ToolChoice, shown []schema.Tool, names offers) (json
 func chooseAmong(c *schema.ToolChoice, shown []schema.Tool, names offers) (jsontext.Value, error) {
 	var tools []schema.ToolChoice
 	for i := range c.Tools {
-		if c.Tools[i].Type == schema.ToolMCP {
-			tools = append(tools, functionsOf(&c.Tools[i], shown, names)...)
-		} else {
-			tools = append(tools, c.Tools[i])
+		switch one := &c.Tools[i]; {
+		case one.Type == schema.ToolMCP:
+			tools = append(tools, functionsOf(one, shown, names)...)
+		case !names.withheld(one, shown):
+			tools = append(tools, *one)
 		}
 	}
 	if len(tools) == 0 {

@@ -223,3 +223,36 @@ func TestReadOnly(t *testing.T) {
 		}
 	}
 }
+
+// A model that calls a tool which is withheld from it is refused and told so: the client is not handed a call that it does
+// not know.
+func TestRun_RefusesACallOfAWithheldTool(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{plays(functionCall(0, "x__echo", `{}`)), plays(functionCall(0, "x__echo", `{"n":1}`)), says("done")}
+	resp, _ := s.run(strings.Replace(with("x"), `"input"`, `"max_tool_calls":1,"input"`, 1))
+	if len(resp.Output) != 4 || resp.Output[2].Type != schema.KindMCPCall || !strings.Contains(string(resp.Output[2].Error), "max_tool_calls") {
+		t.Errorf("%s, error %+v, %+v", resp.Status, resp.Error, resp.Output)
+	}
+	if len(s.tools.calls) != 1 {
+		t.Errorf("calls %v", s.tools.calls)
+	}
+}
+
+// A choice that names a withheld MCP tool as the function that the model knows does not reach the upstream, which would
+// refuse a function that it is not shown.
+func TestToolChoice_NamesNoWithheldFunction(t *testing.T) {
+	t.Parallel()
+	for choice, want := range map[string]string{
+		`{"type":"function","name":"x__echo"}`: `"auto"`,
+		`{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"x__echo"},{"type":"function","name":"f"}]}`: `{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]}`,
+	} {
+		s := newStage(t)
+		s.model.turns = []turnFunc{says("done")}
+		s.run(strings.NewReplacer(`"input"`, `"max_tool_calls":0,"tool_choice":`+choice+`,"input"`,
+			`"tools":[`, `"tools":[{"type":"function","name":"f","parameters":{"type":"object"}},`).Replace(with("x")))
+		if got := string(s.model.asked[0].ToolChoice); got != want {
+			t.Errorf("%s: the upstream was given %s", choice, got)
+		}
+	}
+}

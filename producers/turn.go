@@ -100,7 +100,7 @@ func (r *run) turnRequest() (*upstream.Request, offers, error) {
 		return nil, nil, err
 	}
 	if r.callsLeft() == 0 && len(shown) > 0 {
-		shown, names, input = nil, nil, append(input, askToFinish())
+		shown, input = nil, append(input, askToFinish()) // a model that calls one nevertheless is told no: names stays
 	}
 	if req.ToolChoice, err = choose(r.req, shown, names); err != nil {
 		return nil, nil, err
