@@ -13,9 +13,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// tryTimeout bounds one try of one request. An answer that is lost costs so much, and a disk that is merely slow is
-// asked again no earlier.
-const tryTimeout = 2 * time.Second
+// tryTimeout bounds the first try of one request. An answer that is lost costs so much, and a disk that is merely slow is
+// asked again no earlier. Where one try was too short the next may take twice as long, up to maxTryTimeout: a record of
+// schema.MaxPayload on a slow line would else never arrive. No longer, since what was lost is waited for as long.
+const (
+	tryTimeout    = 2 * time.Second
+	maxTryTimeout = 8 * time.Second
+)
 
 // maxBehind is how long a leader may say that the log is shorter than what it has acknowledged, as one that was voted out
 // does until it learns of it. After that the records are gone.
@@ -50,8 +54,10 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 	var wait backoff
 	var behind time.Time // since when the leader knows less than it has acknowledged
 	unsure := false      // whether a try without an answer may have been stored
+	var tries allowance
 	for {
-		position, err := b.try(ctx, m)
+		position, err := b.try(tries.lend(ctx), m)
+		tries.note(err)
 		if err == nil {
 			return position, nil
 		}
@@ -64,7 +70,8 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 		unsure = unsure || !answered(err)
 		b.metrics.retried(err)
 		if judge(err) == doubt {
-			position, err = b.settle(ctx, m, &behind)
+			position, err = b.settle(tries.lend(ctx), m, &behind)
+			tries.note(err)
 			if err == nil || errors.Is(err, errTaken) || errors.Is(err, ErrGone) {
 				return position, err
 			}
@@ -145,8 +152,10 @@ func (b *Broker) first(ctx context.Context, stream, subject string) (*stored, er
 // insist repeats a read until there is an answer or ctx ends.
 func insist[T any](ctx context.Context, read func(context.Context) (T, error)) (T, error) {
 	var wait backoff
+	var tries allowance
 	for {
-		v, err := read(ctx)
+		v, err := read(tries.lend(ctx))
+		tries.note(err)
 		if err == nil || closed(err) {
 			return v, err
 		}

@@ -66,8 +66,10 @@ func (b *Broker) tip(ctx context.Context, p place) (uint64, error) {
 func (b *Broker) readLog(ctx context.Context, p place, tip uint64) (*History, error) {
 	h := newReader(p.ref)
 	var wait backoff
+	var tries allowance
 	for h.position < tip {
-		err := b.replay(ctx, p, h.position, tip, h.take)
+		err := b.replay(tries.lend(ctx), p, h.position, tip, h.take)
+		tries.note(err)
 		var corrupt *CorruptError
 		if errors.Is(err, errUnreadable) {
 			return nil, &CorruptError{p.ref, len(h.entries), err}
