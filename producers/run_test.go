@@ -356,3 +356,19 @@ func TestLoosen(t *testing.T) {
 		}
 	}
 }
+
+// An upstream may write a call's arguments in another way when they are done than while they were streamed: what was
+// streamed stands, and is called.
+func TestRun_CallsWithTheArgumentsThatWereStreamed(t *testing.T) {
+	t.Parallel()
+	for _, approval := range []string{`"never"`, `"always"`} {
+		events := functionCall(0, "x__echo", `{"n": `, `1}`)
+		events[len(events)-1].Item.Arguments = new(`{"n":1}`)
+		s := newStage(t)
+		s.model.turns = []turnFunc{plays(events), says("done")}
+		resp, _ := s.run(strings.Replace(with("x"), `"never"`, approval, 1))
+		if got := resp.Output[1]; *got.Arguments != `{"n": 1}` || got.Failed() || got.Type == schema.KindApprovalRequest != (approval == `"always"`) {
+			t.Errorf("%s: %+v", approval, got)
+		}
+	}
+}

@@ -212,8 +212,10 @@ func (it *turnItem) take(e *schema.Event) {
 		it.args.WriteString(*e.Delta)
 	case e.Type == schema.ItemDone && e.Item != nil:
 		it.item.Status = e.Item.Status
-		if e.Item.Arguments != nil {
-			more, _ := strings.CutPrefix(*e.Item.Arguments, it.args.String())
+		if e.Item.Arguments == nil {
+			return
+		}
+		if more, ok := strings.CutPrefix(*e.Item.Arguments, it.args.String()); ok {
 			it.args.WriteString(more)
 		}
 	}
