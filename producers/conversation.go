@@ -25,8 +25,9 @@ func (r *run) recallConversation(ctx context.Context, at *schema.ConversationPoi
 }
 
 // contribute adds to the conversation what the response, which ends with that event, leaves there. A response whose words find no
-// room in its conversation fails, since the next one would go on without them: the event says so then. A conversation that was
-// deleted meanwhile takes nothing, and the response ends as it would have.
+// room in its conversation fails, since the next one would go on without them: the event says so then, unless it tells of a
+// failure or a cancel already. A conversation that was deleted meanwhile takes nothing, and the response ends as it would
+// have.
 //
 // It comes before the terminal event. An attempt that dies in between leaves items of a response that goes on: the next
 // attempt's take their place.
@@ -56,8 +57,12 @@ func (r *run) contribute(ctx context.Context, terminal *schema.Event) error {
 	return nil
 }
 
-// failInstead makes a terminal event tell of a failure. The order allows it wherever another end is allowed.
+// failInstead makes a terminal event tell of a failure, which the order allows wherever another end is allowed. One that tells
+// of a failure of its own, or of a cancel, is left as it is.
 func failInstead(terminal *schema.Event, cause *schema.ResponseError) {
+	if terminal.Type == schema.Failed {
+		return
+	}
 	terminal.Type = schema.Failed
 	resp := terminal.Response
 	resp.Status, resp.Error, resp.CompletedAt, resp.IncompleteDetails = schema.StatusFailed, cause, nil, nil

@@ -250,3 +250,21 @@ func TestRun_FailsWhereItsConversationHasNoRoom(t *testing.T) {
 		t.Errorf("the conversation holds %s", got)
 	}
 }
+
+// A response that has failed for a cause of its own tells of that cause, room or no room.
+func TestRun_TellsItsOwnFailureWhereItsConversationHasNoRoom(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, func(c *broker.Config) { c.ConversationBytes = 16 << 10 })
+	s.model.turns = []turnFunc{func(ctx context.Context, req *upstream.Request, emit func(schema.Event) error) (upstream.Outcome, error) {
+		if out, err := says(strings.Repeat("long ", 4<<10))(ctx, req, emit); err != nil {
+			return out, err
+		}
+		return upstream.Outcome{}, &schema.Error{Status: 429, Type: schema.TypeRateLimit, Code: schema.CodeRateLimit, Message: "slow down"}
+	}}
+	s.converse("conv_x")
+	defer s.node(t.Context())()
+	resp := s.response(s.records(s.in("conv_x", fmt.Sprintf(asking, "two"))))
+	if resp.Status != schema.StatusFailed || resp.Error.Code != schema.CodeRateLimit || len(resp.Output) != 1 {
+		t.Errorf("%s %+v with %d items", resp.Status, resp.Error, len(resp.Output))
+	}
+}
