@@ -78,13 +78,17 @@ func newReplacer(c *Config) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// newCallerReplacer knows the credentials that a caller has given for MCP servers which the upstream runs.
+// newCallerReplacer knows the credentials that a caller has given for MCP servers which the upstream runs: as they came, and
+// without the scheme in front (Bearer, Basic), which an upstream may leave out.
 func newCallerReplacer(req *Request) *strings.Replacer {
 	var pairs []string
 	for i := range req.Tools {
 		for _, secret := range append(slices.Collect(maps.Values(req.Tools[i].Headers)), req.Tools[i].Authorization) {
 			if secret != "" {
 				pairs = append(pairs, secret, "[credential]")
+			}
+			if _, bare, ok := strings.Cut(secret, " "); ok && bare != "" {
+				pairs = append(pairs, bare, "[credential]")
 			}
 		}
 	}
