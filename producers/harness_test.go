@@ -103,6 +103,20 @@ func (s *stage) records(ref schema.Ref) []schema.Record {
 	return h.Records
 }
 
+// ending waits for the response's end and returns what its terminal event says. It folds nothing else: the race detector
+// makes every byte that is read dear, and a large log has many.
+func (s *stage) ending(ref schema.Ref) *schema.Response {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	defer cancel()
+	s.wait(ctx, ref)
+	x, err := s.broker.Exchange(ctx, ref)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return x.Response
+}
+
 // wait returns when the response has ended or ctx has.
 func (s *stage) wait(ctx context.Context, ref schema.Ref) {
 	for ctx.Err() == nil {

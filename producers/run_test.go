@@ -276,7 +276,8 @@ func TestRun_EndsBeforeTheTerminalEventCannotFit(t *testing.T) {
 		deltas[i] = strings.Repeat("x", 100<<10)
 	}
 	s.model.turns = []turnFunc{says(deltas...)}
-	resp, _ := s.run(`{"model":"m","input":"hi"}`)
+	defer s.node(t.Context())()
+	resp := s.ending(s.create(`{"model":"m","input":"hi"}`))
 	if resp.Status != schema.StatusIncomplete || resp.IncompleteDetails.Reason != "max_output_tokens" {
 		t.Errorf("status %s, details %+v", resp.Status, resp.IncompleteDetails)
 	}
@@ -323,7 +324,8 @@ func TestRun_KeepsLargeResultsThatWait(t *testing.T) {
 		}
 		return mcp.Result{Output: strings.Repeat("x", 900<<10)}, nil
 	}
-	resp, _ := s.run(with("x"))
+	defer s.node(t.Context())()
+	resp := s.ending(s.create(with("x")))
 	if resp.Status != schema.StatusCompleted || len(resp.Output) != calls+2 {
 		t.Errorf("%s, error %+v, %d items", resp.Status, resp.Error, len(resp.Output))
 	}
