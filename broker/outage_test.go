@@ -15,11 +15,15 @@ func TestInsist_GrowsItsTries(t *testing.T) {
 		o := newOutages()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		tries, answerTakes := 0, 7*time.Second
+		tries, slowUntil := 0, time.Now().Add(time.Minute)
 		read := func(ctx context.Context) (int, error) {
 			tries++
 			ctx, cancel := o.try(ctx)
 			defer cancel()
+			answerTakes := 7 * time.Second
+			if time.Now().After(slowUntil) {
+				answerTakes = 0
+			}
 			select {
 			case <-time.After(answerTakes):
 				return 42, nil
@@ -31,7 +35,8 @@ func TestInsist_GrowsItsTries(t *testing.T) {
 			t.Errorf("%d, error %v after %d tries; want 42 in the third", v, err, tries)
 		}
 		began := time.Now()
-		time.AfterFunc(time.Second, func() { answerTakes = 0; o.strike() })
+		slowUntil = began.Add(time.Second)
+		time.AfterFunc(time.Second, o.strike)
 		if v, err := insist(ctx, read); err != nil || v != 42 || time.Since(began) > tryTimeout {
 			t.Errorf("%d, error %v after %s; want 42 soon behind the outage", v, err, time.Since(began))
 		}
