@@ -25,6 +25,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, errors.New("producers: Queue, Control, Library, Models and Tools must be set")
 	}
 	cfg = cfg.withDefaults()
+	cfg.Tools = careful{cfg.Tools}
 	m, err := newMetrics(cfg.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("producers: register metrics: %w", err)

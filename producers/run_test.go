@@ -374,3 +374,19 @@ func TestRun_CallsWithTheArgumentsThatWereStreamed(t *testing.T) {
 		}
 	}
 }
+
+// A panic in the reading of a server's answer fails that list or call; the process, and every other run, goes on.
+func TestRun_SurvivesAPanicOfATool(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{plays(functionCall(0, "wiki__echo", `{}`)), says("done")}
+	s.tools.onCall = func(context.Context, mcp.Server, string, string) (mcp.Result, error) { panic("a hostile answer") }
+	resp, _ := s.run(with("wiki"))
+	if call := resp.Output[1]; call.Status != schema.StatusFailed || strings.Contains(string(call.Error), "hostile") || resp.Status != schema.StatusCompleted {
+		t.Errorf("response %s, call: %+v", resp.Status, call)
+	}
+	s.tools.list = func(context.Context, mcp.Server) ([]mcp.Tool, error) { panic("a hostile list") }
+	if resp, _ := s.run(with("wiki")); resp.Status != schema.StatusFailed || strings.Contains(resp.Error.Message, "hostile") {
+		t.Errorf("response %s: %+v", resp.Status, resp.Error)
+	}
+}

@@ -38,7 +38,7 @@ func (r *run) takeOver(ctx context.Context) error {
 func failedList(items []schema.Item) *schema.ResponseError {
 	for i := range items {
 		var text string
-		if it := &items[i]; it.Type == schema.KindListTools && json.Unmarshal(it.Error, &text) == nil {
+		if it := &items[i]; it.Type == schema.KindListTools && it.Failed() && json.Unmarshal(it.Error, &text) == nil {
 			return &schema.ResponseError{Code: httpError, Type: schema.TypeConnector, Param: "tools", Message: text}
 		}
 	}
