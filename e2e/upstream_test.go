@@ -15,16 +15,17 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// mocked is the config of a gateway before aimock, which speaks both dialects: the model's name chooses.
+// mocked is the config of a gateway before aimock, which speaks every dialect: the model's name chooses.
 func mocked() string {
 	return fmt.Sprintf(`
 upstreams:
   - {name: chat, dialect: chat, base_url: %[1]q, api_key: none, models: ["chat-*"]}
   - {name: responses, dialect: responses, base_url: %[1]q, api_key: none, models: ["responses-*"]}
+  - {name: messages, dialect: messages, base_url: %[1]q, api_key: none, models: ["messages-*"]}
 `, shared.aimock)
 }
 
-// TestUpstreams promises that what a model server of either dialect says becomes a canonical response: text, reasoning,
+// TestUpstreams promises that what a model server of any dialect says becomes a canonical response: text, reasoning,
 // the client's own tools, errors and cuts. The server is aimock; what it says is in fixtures/upstream.json.
 func TestUpstreams(t *testing.T) {
 	g := serve(t, mocked())
@@ -40,7 +41,7 @@ func TestUpstreams(t *testing.T) {
 		{"cut", testCut},
 		{"live", testLive},
 	}
-	for _, dialect := range []string{"chat", "responses"} {
+	for _, dialect := range []string{"chat", "responses", "messages"} {
 		for _, story := range stories {
 			t.Run(dialect+"/"+story.name, func(t *testing.T) {
 				t.Parallel()
