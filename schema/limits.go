@@ -11,7 +11,7 @@ const (
 	MaxMembers = 10_000
 	// MaxNumber is the largest integer that every JSON reader keeps exactly: 2^53.
 	MaxNumber = 1 << 53
-	// MaxMetadata is the most metadata pairs of a response, MaxMetadataKey and MaxMetadataValue their sizes in bytes.
+	// MaxMetadata is the most metadata pairs of a response, MaxMetadataKey and MaxMetadataValue their lengths in characters.
 	MaxMetadata      = 16
 	MaxMetadataKey   = 64
 	MaxMetadataValue = 512

@@ -16,6 +16,7 @@ var goodBodies = []string{
 	`{"model":"m","input":"hi","tools":[{"type":"mcp","server_label":"d","server_url":"https://x","require_approval":"never","headers":{"A":"b"},"authorization":"s","allowed_tools":["t"]}]}`,
 	`{"model":"m","input":[{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"4"}]}`,
 	`{"model":"m","input":"hi","reasoning":{"effort":"low"},"text":{"verbosity":"low"},"temperature":0.5,"include":[],"x_unknown":{"a":1}}`,
+	`{"model":"m","input":"hi","metadata":{"a":"` + strings.Repeat("é", 512) + `"}}`,
 }
 
 var badBodies = []struct{ name, body, code, param string }{
@@ -50,6 +51,7 @@ var badBodies = []struct{ name, body, code, param string }{
 	{"credentials in another case", `{"model":"m","input":"hi","tools":[{"type":"mcp","server_label":"a","server_url":"https://a.example","require_approval":"never","Authorization":"x"}]}`, CodeInvalidValue, "tools[0]"},
 	{"a function twice", `{"model":"m","input":"hi","tools":[{"type":"function","name":"f"},{"type":"function","name":"f"}]}`, CodeInvalidValue, "tools[1].name"},
 	{"a function named like an MCP tool", `{"model":"m","input":"hi","tools":[{"type":"function","name":"a__f"},{"type":"mcp","server_label":"a","require_approval":"never"}]}`, CodeInvalidValue, "tools"},
+	{"too long a name in metadata", `{"model":"m","input":"hi","metadata":{"` + strings.Repeat("é", 65) + `":"a"}}`, CodeInvalidValue, "metadata"},
 	{"too much metadata", `{"model":"m","input":"hi","metadata":{"a":"` + strings.Repeat("x", 513) + `"}}`, CodeInvalidValue, "metadata"},
 	{"text that is a string", `{"model":"m","input":"hi","text":"x"}`, CodeInvalidValue, "text"},
 	{"reasoning that is a list", `{"model":"m","input":"hi","reasoning":[]}`, CodeInvalidValue, "reasoning"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -123,8 +124,8 @@ func checkMetadata(metadata map[string]string) *Error {
 		return Refuse(CodeInvalidValue, "metadata", "'metadata' has more than %d pairs.", MaxMetadata)
 	}
 	for k, v := range metadata {
-		if len(k) > MaxMetadataKey || len(v) > MaxMetadataValue {
-			return Refuse(CodeInvalidValue, "metadata", "A pair of 'metadata' is longer than %d and %d bytes.",
+		if utf8.RuneCountInString(k) > MaxMetadataKey || utf8.RuneCountInString(v) > MaxMetadataValue {
+			return Refuse(CodeInvalidValue, "metadata", "'metadata' has keys of at most %d characters, and values of at most %d.",
 				MaxMetadataKey, MaxMetadataValue)
 		}
 	}
