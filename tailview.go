@@ -69,6 +69,11 @@ func (v *view) begin(it *schema.Item) {
 		v.write(bold, "▸ "+it.ServerLabel+"."+it.Name+" ")
 	case schema.KindFunctionCall, schema.KindCustomCall:
 		v.write(bold, "▸ "+it.Name+" ")
+	case schema.KindApprovalRequest:
+		v.write(bold, "▸ "+it.ServerLabel+"."+it.Name+" ")
+		if it.Arguments != nil {
+			v.write(cyan, *it.Arguments)
+		}
 	default:
 		v.write(dim, it.Type)
 	}
@@ -84,6 +89,9 @@ func (v *view) finish(it *schema.Item) {
 	case it.Type == schema.KindMCPCall:
 		v.breakLine()
 		v.line(plain, "  "+strings.ReplaceAll(strings.TrimSpace(outputText(it.Output)), "\n", "\n  "))
+	case it.Type == schema.KindApprovalRequest:
+		v.breakLine()
+		v.line(plain, "  ? waits for an answer to "+it.ID)
 	case it.Status == schema.StatusIncomplete:
 		v.breakLine()
 		v.line(red, "  ✗ cut off")
