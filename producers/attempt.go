@@ -119,11 +119,20 @@ func (n *Node) newRun(job *broker.Job, h *broker.History, fold *schema.Run, w *b
 	if h.Began.Sub(fold.Command.Created()) > n.MaxRun {
 		r.deadline = h.Began // the log was begun again, long after the request: whatever was in it has aged away
 	}
-	switch {
-	case job.SecretsErr != nil:
-		r.cause = failure(job.SecretsErr)
-	case len(job.Secrets) > 0 && json.Unmarshal(job.Secrets, &r.secrets) != nil:
-		r.cause = failure(errors.New("secrets are not what was sealed"))
+	if err := r.readSecrets(job); err != nil {
+		n.Logger.Warn("credentials not read", "run", r.ref.Response(), "error", err)
+		r.cause = failure(err)
 	}
 	return r, nil
+}
+
+// readSecrets reads the credentials that the caller gave for MCP servers.
+func (r *run) readSecrets(job *broker.Job) error {
+	if job.SecretsErr != nil || len(job.Secrets) == 0 {
+		return job.SecretsErr
+	}
+	if json.Unmarshal(job.Secrets, &r.secrets) != nil { // its error would quote them
+		return errors.New("secrets are not what was sealed")
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/producers/mcp"
 	"github.com/midstream-dev/midstream/producers/upstream"
 	"github.com/midstream-dev/midstream/schema"
@@ -256,6 +257,32 @@ func TestRun_HandsClientCallsBack(t *testing.T) {
 	resp, _ := s.run(`{"model":"m","input":"hi","tools":[{"type":"function","name":"mine","parameters":{}}]}`)
 	if resp.Status != schema.StatusCompleted || resp.Output[0].Type != schema.KindFunctionCall || *resp.Output[0].Arguments != `{"q":1}` {
 		t.Errorf("response: %+v", resp)
+	}
+}
+
+// wrongKey is a queue whose secrets do not open.
+type wrongKey struct{ Queue }
+
+func (q wrongKey) Claim(ctx context.Context) (*broker.Job, error) {
+	job, err := q.Queue.Claim(ctx)
+	if job != nil {
+		job.SecretsErr = errors.New("sealed with another key")
+	}
+	return job, err
+}
+
+// A node whose secret key is not that of the others tells its operator why runs fail; callers are told nothing of keys.
+func TestRun_TellsTheOperatorOfAnotherKey(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	log, _ := s.listen()
+	s.config.Queue = wrongKey{s.config.Queue}
+	resp, _ := s.run(`{"model":"m","input":"hi"}`)
+	if resp.Status != schema.StatusFailed || strings.Contains(resp.Error.Message, "key") {
+		t.Errorf("status %s, error %+v", resp.Status, resp.Error)
+	}
+	if log.count("sealed with another key") != 1 {
+		t.Error("the log does not say why")
 	}
 }
 
