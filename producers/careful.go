@@ -16,13 +16,13 @@ type careful struct{ Tools }
 
 // ListTools implements [Tools].
 func (c careful) ListTools(ctx context.Context, tenant string, s mcp.Server) (tools []mcp.Tool, err error) {
-	defer caught(&err)
+	defer func() { err = caught(recover(), err) }()
 	return c.Tools.ListTools(ctx, tenant, s)
 }
 
 // ListToolsAfresh implements [Tools].
 func (c careful) ListToolsAfresh(ctx context.Context, tenant string, s mcp.Server) (tools []mcp.Tool, err error) {
-	defer caught(&err)
+	defer func() { err = caught(recover(), err) }()
 	return c.Tools.ListToolsAfresh(ctx, tenant, s)
 }
 
@@ -30,12 +30,14 @@ func (c careful) ListToolsAfresh(ctx context.Context, tenant string, s mcp.Serve
 func (c careful) CallTool(
 	ctx context.Context, tenant string, s mcp.Server, name string, args jsontext.Value,
 ) (result mcp.Result, err error) {
-	defer caught(&err)
+	defer func() { err = caught(recover(), err) }()
 	return c.Tools.CallTool(ctx, tenant, s, name, args)
 }
 
-func caught(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
+// caught is the error of what was recovered, or err if nothing was.
+func caught(p any, err error) error {
+	if p == nil {
+		return err
 	}
+	return fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
 }

@@ -24,7 +24,7 @@ func (s *Server) command(ctx context.Context, o *order, ref schema.Ref) (*schema
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.checkApprovals(ctx, o, thread, point); err != nil {
+	if err := s.checkContext(ctx, o, point); err != nil {
 		return nil, nil, err
 	}
 	secrets, err := encodeSecrets(o.req.TakeSecrets())

@@ -24,8 +24,9 @@ type order struct {
 	at     time.Time
 	req    *schema.CreateRequest
 
-	thread   []string // the responses that it goes on from, oldest first; resolve finds them
-	recalled bool     // they are known already, and what is in no log of them is in the input
+	thread   []string      // the responses that it goes on from, oldest first; resolve finds them
+	near     []schema.Item // of the last of those
+	recalled bool          // they are known already, and what is in no log of them is in the input
 }
 
 // placed is an order that has become a response.

@@ -20,9 +20,11 @@ const maxLookups = 8
 // refers to, which take the place of the references.
 func (s *Server) resolve(ctx context.Context, o *order) (thread []string, err error) {
 	if id := o.req.PreviousResponseID; id != nil && !o.recalled {
-		if o.thread, err = s.threadOf(ctx, o.tenant, *id); err != nil {
+		x, err := s.previous(ctx, o.tenant, *id)
+		if err != nil {
 			return nil, err
 		}
+		o.thread, o.near = x.Thread(), x.Items()
 	}
 	if err := s.unfold(o.tenant, o.req.Input); err != nil {
 		return nil, err
@@ -56,8 +58,8 @@ func previousNotFound(id string) *schema.Error {
 	return schema.Refuse(schema.CodePreviousNotFound, "previous_response_id", "Previous response with id '%s' not found.", quote(id))
 }
 
-// threadOf returns the thread that ends in a response. The responses in front of it are read by the run alone.
-func (s *Server) threadOf(ctx context.Context, tenant, id string) ([]string, error) {
+// previous returns the response that a request goes on from. The responses in front of it are read by the run alone.
+func (s *Server) previous(ctx context.Context, tenant, id string) (*schema.Exchange, error) {
 	x, err := s.exchange(ctx, tenant, id)
 	switch {
 	case err != nil:
@@ -71,7 +73,7 @@ func (s *Server) threadOf(ctx context.Context, tenant, id string) ([]string, err
 		return nil, schema.Refuse(schema.CodeInvalidValue, "previous_response_id",
 			"More than %d responses in a row: send the input as a whole, or compact it.", schema.MaxThread)
 	}
-	return x.Thread(), nil
+	return x, nil
 }
 
 // exchange returns what a response of the tenant was asked and said, nil if it is not there for this caller.
@@ -189,20 +191,24 @@ func pastError(err error) error {
 	return fmt.Errorf("read a thread: %w", err)
 }
 
-// checkApprovals refuses answers to requests for approval that no run could follow. Only a request with such answers has its
-// past read for it.
-func (s *Server) checkApprovals(ctx context.Context, o *order, thread []string, at *schema.ConversationPoint) error {
-	answers := func(it schema.Item) bool { return it.Type == schema.KindApproval }
-	switch i := slices.IndexFunc(o.req.Input, answers); {
-	case i < 0:
-		return nil
-	case !o.req.Generates():
-		return schema.Refuse(schema.CodeInvalidValue, fmt.Sprintf("input[%d]", i),
+// checkContext refuses input that does not go on from what stands in front of it, and answers to requests for approval that no
+// run could follow. It reads all of that only where the response before does not tell enough. What a WebSocket remembers
+// stands in the input as it was when it was checked.
+func (s *Server) checkContext(ctx context.Context, o *order, at *schema.ConversationPoint) error {
+	answer := slices.IndexFunc(o.req.Input, func(it schema.Item) bool { return it.Type == schema.KindApproval })
+	if answer >= 0 && !o.req.Generates() {
+		return schema.Refuse(schema.CodeInvalidValue, fmt.Sprintf("input[%d]", answer),
 			"An approval leads to a call at once: it cannot come in a request with 'generate' set to false.")
 	}
-	past, err := s.recall(ctx, o, thread, at)
-	if err != nil {
-		return err
+	past := o.near
+	if at != nil || answer >= 0 || !o.recalled && schema.ReachesBack(past, o.req.Input) {
+		var err error
+		if past, err = s.recall(ctx, o, o.thread, at); err != nil {
+			return err
+		}
+	}
+	if refusal := schema.CheckContinuity(past, o.req.Input); refusal != nil && !o.recalled {
+		return refusal
 	}
 	if refusal := schema.CheckApprovals(past, o.req.Input, o.req.Tools); refusal != nil {
 		return refusal
