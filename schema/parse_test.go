@@ -42,6 +42,7 @@ var badBodies = []struct{ name, body, code, param string }{
 	{"a message without content", `{"model":"m","input":[{"role":"user"}]}`, CodeMissing, "input[0].content"},
 	{"a message whose content is null", `{"model":"m","input":[{"role":"user","content":null}]}`, CodeMissing, "input[0].content"},
 	{"a call without a name", `{"model":"m","input":[{"type":"function_call","call_id":"c","arguments":"{}"}]}`, CodeMissing, "input[0].name"},
+	{"an output that is an object", `{"model":"m","input":[{"type":"function_call_output","call_id":"c","output":{}}]}`, CodeInvalidValue, "input[0].output"},
 	{"an output that is nothing", `{"model":"m","input":[{"type":"function_call_output","call_id":"c"}]}`, CodeMissing, "input[0].output"},
 	{"an output without its call", `{"model":"m","input":[{"type":"function_call_output","output":"4"}]}`, CodeMissing, "input[0].call_id"},
 	{"a forged label", `{"model":"m","input":"hi","tools":[{"type":"mcp","server_label":"a.>"}]}`, CodeInvalidValue, "tools[0].server_label"},

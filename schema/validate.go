@@ -67,8 +67,10 @@ func checkItems(name string, items []Item) *Error {
 			return Refuse(CodeMissing, param+".call_id", "Missing required parameter: '%s.call_id'.", param)
 		case (it.Type == KindFunctionCall || it.Type == KindCustomCall) && it.Name == "":
 			return Refuse(CodeMissing, param+".name", "Missing required parameter: '%s.name'.", param)
-		case (it.Type == KindFunctionOutput || it.Type == KindCustomOutput) && isNull(it.Output):
+		case isOutput(it.Type) && isNull(it.Output):
 			return Refuse(CodeMissing, param+".output", "Missing required parameter: '%s.output'.", param)
+		case isOutput(it.Type) && it.Output.Kind() != '"' && it.Output.Kind() != '[':
+			return Refuse(CodeInvalidValue, param+".output", "'%s.output' must be a string or a list of parts.", param)
 		case it.Type == KindApproval && textOf(it.ApprovalRequestID) == "":
 			return Refuse(CodeMissing, param+".approval_request_id", "Missing required parameter: '%s.approval_request_id'.", param)
 		case it.Type == KindApproval && it.Approve == nil:
