@@ -16,15 +16,10 @@ const maxCommand = schema.MaxPayload / 2
 // command turns an order into what the queue holds, and the secrets beside it. What the request refers to is found first:
 // the run must not depend on what becomes of it.
 func (s *Server) command(ctx context.Context, o *order, ref schema.Ref) (*schema.Command, []byte, error) {
-	thread, err := s.resolve(ctx, o)
-	if err != nil {
+	if err := s.resolve(ctx, o); err != nil {
 		return nil, nil, err
 	}
-	point, err := s.joinConversation(ctx, o.tenant, o.req)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := s.checkContext(ctx, o, point); err != nil {
+	if err := s.checkContext(ctx, o); err != nil {
 		return nil, nil, err
 	}
 	secrets, err := encodeSecrets(o.req.TakeSecrets())
@@ -40,7 +35,7 @@ func (s *Server) command(ctx context.Context, o *order, ref schema.Ref) (*schema
 	}
 	return &schema.Command{
 		Version: schema.FormatVersion, Tenant: ref.Tenant(), Response: ref.Response(), CreatedAt: o.at.UnixMilli(),
-		Trace: o.trace, Digest: o.digest, Thread: thread, Conversation: point, Request: kept,
+		Trace: o.trace, Digest: o.digest, Thread: o.thread, Conversation: o.point, Request: kept,
 	}, secrets, nil
 }
 

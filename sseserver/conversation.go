@@ -179,20 +179,24 @@ func noConversation(id string) *schema.Error {
 	}
 }
 
-// joinConversation returns from which point of its conversation the response goes on, nil if the request names none.
-func (s *Server) joinConversation(ctx context.Context, tenant string, req *schema.CreateRequest) (*schema.ConversationPoint, error) {
-	id, refusal := req.ConversationID()
+// joinConversation finds from which point of its conversation an order goes on, if it names one.
+func (s *Server) joinConversation(ctx context.Context, o *order) error {
+	id, refusal := o.req.ConversationID()
 	switch {
 	case refusal != nil:
-		return nil, refusal
+		return refusal
 	case id == "":
-		return nil, nil
+		return nil
 	case s.cfg.Conversations == nil:
-		return nil, schema.Refuse(schema.CodeUnsupported, "conversation", "This server keeps no conversations: send the whole input.")
+		return schema.Refuse(schema.CodeUnsupported, "conversation", "This server keeps no conversations: send the whole input.")
 	}
-	v, err := s.cfg.Conversations.Conversation(ctx, tenant, id)
+	v, err := s.cfg.Conversations.Conversation(ctx, o.tenant, id)
 	if err != nil {
-		return nil, conversationError(err, id)
+		return conversationError(err, id)
 	}
-	return v.Join(req.Input)
+	if o.point, err = v.Join(o.req.Input); err != nil {
+		return err
+	}
+	o.near = v.ItemsAt(o.point.Version)
+	return nil
 }

@@ -24,9 +24,10 @@ type order struct {
 	at     time.Time
 	req    *schema.CreateRequest
 
-	thread   []string      // the responses that it goes on from, oldest first; resolve finds them
-	near     []schema.Item // of the last of those
-	recalled bool          // they are known already, and what is in no log of them is in the input
+	thread   []string                  // the responses that it goes on from, oldest first; resolve finds them
+	near     []schema.Item             // of the last of those, or of the conversation
+	point    *schema.ConversationPoint // where in its conversation it goes on, if it has one
+	recalled bool                      // the responses are known already, and what is in no log of them is in the input
 }
 
 // placed is an order that has become a response.

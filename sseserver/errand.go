@@ -66,15 +66,10 @@ func (s *Server) readErrand(c echo.Context) (*order, []schema.Item, error) {
 		return nil, nil, err
 	}
 	ctx := c.Request().Context()
-	thread, err := s.resolve(ctx, o)
-	if err != nil {
+	if err := s.resolve(ctx, o); err != nil {
 		return nil, nil, err
 	}
-	at, err := s.joinConversation(ctx, o.tenant, o.req)
-	if err != nil {
-		return nil, nil, err
-	}
-	past, err := s.recall(ctx, o, thread, at)
+	past, err := s.recall(ctx, o)
 	if err != nil {
 		return nil, nil, err
 	}

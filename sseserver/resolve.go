@@ -16,20 +16,23 @@ import (
 // maxLookups bounds the earlier responses that one request reads at once.
 const maxLookups = 8
 
-// resolve finds what the request goes on from: the thread of previous_response_id, oldest first, and the items that it
-// refers to, which take the place of the references.
-func (s *Server) resolve(ctx context.Context, o *order) (thread []string, err error) {
+// resolve finds what an order goes on from: the thread of previous_response_id, oldest first, or its conversation; and the
+// items that it refers to, which take the place of the references.
+func (s *Server) resolve(ctx context.Context, o *order) error {
 	if id := o.req.PreviousResponseID; id != nil && !o.recalled {
 		x, err := s.previous(ctx, o.tenant, *id)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		o.thread, o.near = x.Thread(), x.Items()
 	}
 	if err := s.unfold(o.tenant, o.req.Input); err != nil {
-		return nil, err
+		return err
 	}
-	return o.thread, s.dereference(ctx, o)
+	if err := s.dereference(ctx, o); err != nil {
+		return err
+	}
+	return s.joinConversation(ctx, o)
 }
 
 // unfold puts what a compaction of ours holds in its place: the run needs no key for it then. One of another maker goes to
@@ -163,16 +166,12 @@ func itemNotFound(id string) error {
 	return e
 }
 
-// recall returns all that a request goes on from: its conversation, or its thread.
-func (s *Server) recall(ctx context.Context, o *order, thread []string, at *schema.ConversationPoint) ([]schema.Item, error) {
-	if at != nil {
-		c, err := s.cfg.Conversations.Conversation(ctx, o.tenant, at.ID)
-		if err != nil {
-			return nil, conversationError(err, at.ID)
-		}
-		return c.ItemsAt(at.Version), nil
+// recall returns all that an order goes on from: its conversation, or its thread.
+func (s *Server) recall(ctx context.Context, o *order) ([]schema.Item, error) {
+	if o.point != nil {
+		return o.near, nil
 	}
-	past, err := s.cfg.Library.Past(ctx, o.tenant, thread)
+	past, err := s.cfg.Library.Past(ctx, o.tenant, o.thread)
 	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrGone) {
 		return nil, schema.Refuse(schema.CodePreviousNotFound, "previous_response_id", "A response that this one goes on from is no longer there.")
 	}
@@ -194,16 +193,16 @@ func pastError(err error) error {
 // checkContext refuses input that does not go on from what stands in front of it, and answers to requests for approval that no
 // run could follow. It reads all of that only where the response before does not tell enough. What a WebSocket remembers
 // stands in the input as it was when it was checked.
-func (s *Server) checkContext(ctx context.Context, o *order, at *schema.ConversationPoint) error {
+func (s *Server) checkContext(ctx context.Context, o *order) error {
 	answer := slices.IndexFunc(o.req.Input, func(it schema.Item) bool { return it.Type == schema.KindApproval })
 	if answer >= 0 && !o.req.Generates() {
 		return schema.Refuse(schema.CodeInvalidValue, fmt.Sprintf("input[%d]", answer),
 			"An approval leads to a call at once: it cannot come in a request with 'generate' set to false.")
 	}
 	past := o.near
-	if at != nil || answer >= 0 || !o.recalled && schema.ReachesBack(past, o.req.Input) {
+	if answer >= 0 || !o.recalled && schema.ReachesBack(past, o.req.Input) {
 		var err error
-		if past, err = s.recall(ctx, o, o.thread, at); err != nil {
+		if past, err = s.recall(ctx, o); err != nil {
 			return err
 		}
 	}
