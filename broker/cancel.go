@@ -16,7 +16,8 @@ const cancelSeal = time.Second
 // Cancel ends a response, whoever works on it. It returns nil once the response's one terminal event is durable: with status
 // cancelled, or with whatever it had ended before, and then nothing is written. Nothing stands behind that event.
 //
-// A response that nobody works on is claimed and ended here, in one record. Else its owner is asked to end it; one that has
+// A response that nobody works on is claimed and ended here, in one record; one that waits in the queue and has no log yet gets
+// it here first. Else its owner is asked to end it; one that has
 // not within Config.CancelPatience, because it is dead, paused or cut off, loses the log to this call, which then ends the
 // response with what the log tells. It goes on until ctx ends. Its errors are ErrNotFound, ErrGone, a *CorruptError, and
 // ctx's.
@@ -63,9 +64,8 @@ func (c *cancellation) step(ctx context.Context) (ended bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case last == nil: // aged out, or never there
-		h, err := c.b.Read(ctx, c.place.ref)
-		return err == nil && h.archived, err
+	case last == nil: // aged out, not begun yet, or never there
+		return c.begin(ctx)
 	case schema.Ends(last.Frames):
 		by := "ended"
 		if c.asked != "" {
@@ -80,6 +80,29 @@ func (c *cancellation) step(ctx context.Context) (ended bool, err error) {
 		return c.ask(ctx), nil
 	}
 	return false, c.claim(ctx, last)
+}
+
+// begin begins the log of a response that is queued, and has none yet: the next step ends it then. It reports whether the
+// response is sealed, which is all that is left of one whose log has aged out. The queue is asked before log and archive: a
+// job leaves it only when those have the response, so one that is in none of them is not there.
+func (c *cancellation) begin(ctx context.Context) (ended bool, err error) {
+	cmd, err := c.b.queued(ctx, c.place)
+	if err != nil {
+		return false, err
+	}
+	h, err := c.b.Read(ctx, c.place.ref)
+	if cmd == nil || !errors.Is(err, ErrNotFound) {
+		return err == nil && h.archived, err
+	}
+	rec, err := cmd.RequestRecord()
+	if err != nil {
+		return false, fmt.Errorf("begin queued run: %w", err)
+	}
+	err = c.b.Begin(ctx, rec, c.place.ref)
+	if errors.Is(err, ErrExists) { // whoever was faster had another command: that one's log is what there is to end
+		err = nil
+	}
+	return false, err
 }
 
 // last returns the log's last record; nil where there is none.

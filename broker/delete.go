@@ -55,13 +55,14 @@ func (b *Broker) delete(ctx context.Context, p place) error {
 // bury ends a response and sets its tombstone. It reports whether somebody else has set one already.
 func (b *Broker) bury(ctx context.Context, p place, have *holding) (gone bool, err error) {
 	tip, err := b.tip(ctx, p)
-	switch {
-	case err != nil:
+	if err != nil {
 		return false, err
-	case tip == 0 && len(have.parts) == 0:
-		return false, ErrNotFound
-	case tip > 0:
+	}
+	if tip > 0 || len(have.parts) == 0 { // where there is neither, it may wait in the queue
 		err = b.cancel(ctx, p, false)
+	}
+	if errors.Is(err, ErrNotFound) && len(have.parts) == 0 {
+		return false, ErrNotFound
 	}
 	if err != nil && (ctx.Err() != nil || closed(err) || errors.Is(err, ErrClosed)) {
 		return false, err

@@ -136,18 +136,36 @@ func (b *Broker) job(msg jetstream.Msg) (*Job, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run command: %w", err)
 	}
-	data := msg.Data()
-	cut, err := strconv.Atoi(msg.Headers().Get(headerBody))
-	if err != nil || cut < 0 || cut > len(data) {
-		return nil, fmt.Errorf("run command: %s is %q of %d bytes", headerBody, msg.Headers().Get(headerBody), len(data))
-	}
-	cmd, err := schema.ParseCommand(data[:cut])
+	cmd, sealed, err := readCommand(msg.Headers(), msg.Data())
 	if err != nil {
 		return nil, err
 	}
 	job := &Job{Command: cmd, Delivered: int(meta.NumDelivered), broker: b, msg: msg}
-	job.Secrets, job.SecretsErr = b.vault.open(cmd.Ref(), data[cut:])
+	job.Secrets, job.SecretsErr = b.vault.open(cmd.Ref(), sealed)
 	return job, nil
+}
+
+// readCommand reads what Enqueue wrote: the command, and its secrets as they were sealed.
+func readCommand(h nats.Header, data []byte) (cmd *schema.Command, sealed []byte, err error) {
+	cut, err := strconv.Atoi(h.Get(headerBody))
+	if err != nil || cut < 0 || cut > len(data) {
+		return nil, nil, fmt.Errorf("run command: %s is %q of %d bytes", headerBody, h.Get(headerBody), len(data))
+	}
+	cmd, err = schema.ParseCommand(data[:cut])
+	return cmd, data[cut:], err
+}
+
+// queued returns the command of a response that waits or is worked at, as the stream leader knows it; nil where there is none.
+func (b *Broker) queued(ctx context.Context, p place) (*schema.Command, error) {
+	s, err := insist(ctx, func(ctx context.Context) (*stored, error) { return b.last(ctx, runStream, p.run()) })
+	if err != nil || s == nil {
+		return nil, err
+	}
+	cmd, _, err := readCommand(s.header, s.data)
+	if err != nil {
+		return nil, fmt.Errorf("read queued command: %w", err)
+	}
+	return cmd, nil
 }
 
 // Heartbeat keeps the job for another Config.AckWait. It does not wait for an answer.
