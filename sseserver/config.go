@@ -157,8 +157,8 @@ type Config struct {
 
 // Limits are the server's bounds. A zero value has the default that its comment names.
 type Limits struct {
-	// RequestsPerMinute is how many runs a tenant may start on this node in a minute, on average and at once; more get 429.
-	// 0 sets no limit.
+	// RequestsPerMinute is how many runs a tenant may start on this node in a minute, on average and at once, counts of tokens
+	// and compactions included; more get 429. 0 sets no limit.
 	RequestsPerMinute int
 	// MaxBody bounds a request body, in bytes: schema.MaxBody.
 	MaxBody int64

@@ -11,6 +11,26 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
+// The URLs of the errands, which are no ids of responses.
+const (
+	pathCount   = "/v1/responses/input_tokens"
+	pathCompact = "/v1/responses/compact"
+)
+
+// checkErrand answers a wrong method on an errand's URL, which the router takes for one on a response of that name.
+func (s *Server) checkErrand(next echo.HandlerFunc) echo.HandlerFunc {
+	if s.cfg.Errands == nil {
+		return next
+	}
+	return func(c echo.Context) error {
+		if path := "/v1/responses/" + c.Param("id"); path == pathCount || path == pathCompact {
+			c.Set(echo.ContextKeyHeaderAllow, http.MethodOptions+", "+http.MethodPost)
+			return echo.MethodNotAllowedHandler(c)
+		}
+		return next(c)
+	}
+}
+
 // inputTokens answers how many tokens a request would put before its model. Tools of MCP servers do not count: no server is
 // asked.
 func (s *Server) inputTokens(c echo.Context) error {
@@ -59,10 +79,14 @@ func (s *Server) compact(c echo.Context) error {
 	})
 }
 
-// readErrand reads a request that asks for no run, and what it goes on from.
+// readErrand reads a request that asks for no run, and what it goes on from. An Idempotency-Key has no meaning here: nothing
+// is made that could be made twice.
 func (s *Server) readErrand(c echo.Context) (*order, []schema.Item, error) {
 	o, err := s.readOrder(c)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkPlain(o.req); err != nil {
 		return nil, nil, err
 	}
 	ctx := c.Request().Context()
@@ -74,4 +98,15 @@ func (s *Server) readErrand(c echo.Context) (*order, []schema.Item, error) {
 		return nil, nil, err
 	}
 	return o, past, nil
+}
+
+// checkPlain refuses what would make another answer of a response: OpenAI's errands do not have it.
+func checkPlain(req *schema.CreateRequest) error {
+	switch {
+	case req.Streams():
+		return schema.Refuse(schema.CodeUnsupported, "stream", "'stream' is for responses, and this makes none.")
+	case req.Backgrounds():
+		return schema.Refuse(schema.CodeUnsupported, "background", "'background' is for responses, and this makes none.")
+	}
+	return nil
 }

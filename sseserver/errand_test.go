@@ -86,3 +86,36 @@ func TestErrands(t *testing.T) {
 		t.Errorf("%d runs were started", n)
 	}
 }
+
+// What would make another answer of a response is refused by name, and what says the same as nothing is not.
+func TestErrands_MakeNoResponse(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *Config) { c.Errands = fixedErrands{} })
+	for _, path := range []string{pathCount, pathCompact} {
+		for _, name := range []string{"stream", "background"} {
+			resp := s.do(t, s.request(t, http.MethodPost, path, `{"model":"demo","input":"x","`+name+`":true}`))
+			if body := mustRefuse(t, resp, http.StatusBadRequest, schema.CodeUnsupported); !strings.Contains(body, `"param":"`+name+`"`) {
+				t.Errorf("%s: %s", path, body)
+			}
+		}
+		body := `{"model":"demo","input":"x","stream":false,"background":false,"store":false}`
+		for range 2 {
+			if resp := s.do(t, s.request(t, http.MethodPost, path, body, headerKey, "k")); resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: status %d: %s", path, resp.StatusCode, read(t, resp))
+			}
+		}
+	}
+}
+
+// An errand is a request as any other to the tenant's limit.
+func TestErrands_RateLimit(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{pathCount, pathCompact} {
+		s := serve(t, func(c *Config) { c.Errands, c.RequestsPerMinute = fixedErrands{}, 1 })
+		body := `{"model":"demo","input":"x"}`
+		if resp := s.do(t, s.request(t, http.MethodPost, path, body)); resp.StatusCode != http.StatusOK || standing(resp)[1] != "0" {
+			t.Errorf("%s: status %d, %v", path, resp.StatusCode, standing(resp))
+		}
+		mustRefuse(t, s.do(t, s.request(t, http.MethodPost, path, body)), http.StatusTooManyRequests, schema.CodeRateLimit)
+	}
+}

@@ -75,7 +75,7 @@ func (b *buckets) filling(requests float64) time.Duration {
 	return time.Duration(math.Ceil(max(requests, 0)*each/float64(time.Millisecond))) * time.Millisecond
 }
 
-// limitRate stands before routes that start runs. It refuses what is too much before the body is read, and tells every
+// limitRate stands before routes that start runs, or ask an upstream. It refuses what is too much before the body is read, and tells every
 // caller where it stands.
 func (s *Server) limitRate(next echo.HandlerFunc) echo.HandlerFunc {
 	if s.cfg.RequestsPerMinute <= 0 {
