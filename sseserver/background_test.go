@@ -75,7 +75,7 @@ func TestBackground_Streamed(t *testing.T) {
 }
 
 // A response that is not to be stored is no object any more when it is over, unless it is in the background: then it could
-// never be had. Its stream can be resumed all the same.
+// never be had. What it was asked goes with it. Its stream can be resumed all the same, and no other goes on from it.
 func TestRetrieve_NotStored(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -91,9 +91,13 @@ func TestRetrieve_NotStored(t *testing.T) {
 		}
 		s.memory.append(r.ref, r.say("Hello"), r.close(), r.finish())
 		read(t, resp)
-		if got := s.get(t, "/v1/responses/"+r.ref.Response()); got.StatusCode != status {
-			t.Errorf("%s: status %d when it is over, want %d", body, got.StatusCode, status)
+		for _, of := range []string{"", "/input_items"} {
+			if got := s.get(t, "/v1/responses/"+r.ref.Response()+of); got.StatusCode != status {
+				t.Errorf("%s: %s: status %d when it is over, want %d", body, of, got.StatusCode, status)
+			}
 		}
+		next := s.post(t, `{"model":"demo","input":"on","previous_response_id":"`+r.ref.Response()+`"}`)
+		mustRefuse(t, next, http.StatusBadRequest, schema.CodePreviousNotFound)
 		resumed := read(t, s.get(t, path(r.ref), headerCursor, "3"))
 		_, want, _ := bytes.Cut(append(r.all(), doneFrame...), []byte("id: 3\n\n"))
 		if !bytes.Equal(resumed, want) {

@@ -1,6 +1,9 @@
 package sseserver
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -8,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -37,9 +41,9 @@ type list struct {
 // inputItems lists what the model was given: the items of the responses that this one goes on from, then its own input. Once
 // one of those responses was deleted, its own input is all there is to list.
 func (s *Server) inputItems(c echo.Context) error {
-	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	query, err := readQuery(c)
 	if err != nil {
-		return schema.Refuse(schema.CodeInvalidValue, "", "The query of the URL is malformed.")
+		return err
 	}
 	p, err := readPage(query)
 	if err != nil {
@@ -50,12 +54,9 @@ func (s *Server) inputItems(c echo.Context) error {
 		return err
 	}
 	ctx := c.Request().Context()
-	x, err := s.exchange(ctx, ref.Tenant(), ref.Response())
+	x, err := s.asked(ctx, ref)
 	if err != nil {
 		return err
-	}
-	if x == nil {
-		return notFound(ref.Response())
 	}
 	past, err := s.past(ctx, ref.Tenant(), x.Command.Thread)
 	if err != nil {
@@ -66,6 +67,26 @@ func (s *Server) inputItems(c echo.Context) error {
 		return err
 	}
 	return s.answer(c, http.StatusOK, out)
+}
+
+// asked returns what a response was asked, as long as the response itself is to be had.
+func (s *Server) asked(ctx context.Context, ref schema.Ref) (*schema.Exchange, error) {
+	resp, err := s.object(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := s.cfg.Library.Command(ctx, ref)
+	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrGone) {
+		return nil, notFound(ref.Response()) // since a moment ago
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", ref, err)
+	}
+	req, err := cmd.Parse()
+	if err != nil {
+		return nil, fmt.Errorf("read request of %s: %w", ref, err)
+	}
+	return &schema.Exchange{Command: cmd, Request: req, Response: resp}, nil
 }
 
 func readPage(q url.Values) (page, error) {

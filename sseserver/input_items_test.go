@@ -111,6 +111,8 @@ func TestInputItems_Refused(t *testing.T) {
 		"/v1/responses/resp_a/input_items?limit=x":       "400 invalid_value limit",
 		"/v1/responses/resp_a/input_items?order=up":      "400 invalid_value order",
 		"/v1/responses/resp_a/input_items?after=nothing": "400 invalid_value after",
+		"/v1/responses/resp_a/input_items?include=x":     "400 invalid_value include",
+		"/v1/responses/resp_a/input_items?include[]=x":   "400 invalid_value include",
 		"/v1/responses/resp_never/input_items":           "404 not_found ",
 		"/v1/responses/a.b/input_items":                  "404 not_found ",
 	} {

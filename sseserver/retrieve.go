@@ -27,6 +27,9 @@ func (s *Server) retrieve(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if streams && c.Request().Method == http.MethodHead {
+		return schema.Refuse(schema.CodeInvalidValue, "stream", "A HEAD has no events to stream: use GET.")
+	}
 	if streams {
 		return s.resume(c, query, began)
 	}
@@ -34,19 +37,28 @@ func (s *Server) retrieve(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	state, err := s.cfg.Broker.Fold(c.Request().Context(), ref)
+	resp, err := s.object(c.Request().Context(), ref)
 	if err != nil {
-		return lookupError(err, ref, start)
+		return err
+	}
+	return s.answer(c, http.StatusOK, resp)
+}
+
+// object returns a response as it is now, if it is to be had as an object.
+func (s *Server) object(ctx context.Context, ref schema.Ref) (*schema.Response, error) {
+	state, err := s.cfg.Broker.Fold(ctx, ref)
+	if err != nil {
+		return nil, lookupError(err, ref, start)
 	}
 	if !state.Begun() || hidden(state.Response()) {
-		return notFound(ref.Response())
+		return nil, notFound(ref.Response())
 	}
-	return s.answer(c, http.StatusOK, state.Response())
+	return state.Response(), nil
 }
 
 // hidden reports whether a response is no longer to be had as an object: it was not to be stored, and is over. One in the
-// background would else never be had at all, so it is there as long as its log is. Its stream can be resumed that long in
-// any case.
+// background would else never be had at all, so it is there, and what it was asked, as long as its log is. Its stream can be
+// resumed that long in any case. No response goes on from one that was not to be stored.
 func hidden(r *schema.Response) bool { return !r.Store && r.Ended() && !r.Background }
 
 // ref is the response that the path names.
