@@ -16,12 +16,12 @@ import (
 
 func (s *Server) routeConversations() {
 	s.echo.POST("/v1/conversations", s.createConversation)
-	s.echo.GET("/v1/conversations/:id", s.conversation)
+	s.look("/v1/conversations/:id", s.conversation)
 	s.echo.POST("/v1/conversations/:id", s.describeConversation)
 	s.echo.DELETE("/v1/conversations/:id", s.deleteConversation)
 	s.echo.POST("/v1/conversations/:id/items", s.addItems)
-	s.echo.GET("/v1/conversations/:id/items", s.listItems)
-	s.echo.GET("/v1/conversations/:id/items/:item", s.item)
+	s.look("/v1/conversations/:id/items", s.listItems)
+	s.look("/v1/conversations/:id/items/:item", s.item)
 	s.echo.DELETE("/v1/conversations/:id/items/:item", s.removeItem)
 }
 

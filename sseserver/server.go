@@ -48,31 +48,33 @@ func (s *Server) Handler() http.Handler { return s.echo }
 
 func (s *Server) route() {
 	s.echo.POST("/v1/responses", s.create, s.limitRate)
-	s.echo.GET("/v1/responses", s.connect)
-	s.echo.GET("/v1/responses/:id", s.retrieve)
-	s.echo.DELETE("/v1/responses/:id", s.delete)
+	s.echo.GET("/v1/responses", s.connect) // a handshake, with nothing in it for a HEAD
+	s.look("/v1/responses/:id", s.retrieve, s.checkErrand)
+	s.echo.DELETE("/v1/responses/:id", s.delete, s.checkErrand)
 	s.echo.POST("/v1/responses/:id/cancel", s.cancel)
-	s.echo.GET("/v1/responses/:id/input_items", s.inputItems)
+	s.look("/v1/responses/:id/input_items", s.inputItems)
 	if s.cfg.Errands != nil {
-		s.echo.POST("/v1/responses/input_tokens", s.inputTokens)
-		s.echo.POST("/v1/responses/compact", s.compact, s.limitRate)
-	}
-	for _, path := range []string{"/v1/responses/", "/v1/responses/:id/*", "/v1/models/"} {
-		s.echo.RouteNotFound(path, echo.NotFoundHandler) // else echo takes the rest of the path for an id
+		s.echo.POST(pathCount, s.inputTokens, s.limitRate)
+		s.echo.POST(pathCompact, s.compact, s.limitRate)
 	}
 	if s.cfg.Conversations != nil {
 		s.routeConversations()
 	}
-	s.echo.GET("/v1/models", s.models)
-	s.echo.GET("/v1/models/*", s.model)
-	for path, check := range map[string]echo.HandlerFunc{"/healthz": s.healthz, "/readyz": s.readyz} {
-		s.echo.Match([]string{http.MethodGet, http.MethodHead}, path, check) // many load balancers ask with HEAD
-	}
-	s.echo.GET("/metrics", s.scrape())
-	s.echo.GET("/openapi.yaml", s.describe)
+	s.look("/v1/models", s.models)
+	s.look("/v1/models/*", s.model)
+	s.echo.RouteNotFound("/v1/models/", echo.NotFoundHandler) // else it is a model without a name
+	s.look("/healthz", s.healthz)
+	s.look("/readyz", s.readyz)
+	s.look("/metrics", s.scrape())
+	s.look("/openapi.yaml", s.describe)
 	for path, h := range s.cfg.Mount {
 		s.mount(path, h)
 	}
+}
+
+// look routes what only looks: GET, and HEAD, whose answer net/http sends without its body.
+func (s *Server) look(path string, h echo.HandlerFunc, before ...echo.MiddlewareFunc) {
+	s.echo.Match([]string{http.MethodGet, http.MethodHead}, path, h, before...)
 }
 
 // mount serves h below path. What it serves may be a long stream too, so a drain cuts it like one; its write deadlines
