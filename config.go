@@ -40,7 +40,10 @@ type Config struct {
 	MCP    MCPConfig    `embed:"" prefix:"mcp."`
 	CORS   CORSConfig   `embed:"" prefix:"cors."`
 	Limits LimitsConfig `embed:"" prefix:"limits."`
-	Log    LogConfig    `embed:"" prefix:"log."`
+
+	WebSocket WebSocketConfig `name:"websocket" embed:"" prefix:"websocket."`
+
+	Log LogConfig `embed:"" prefix:"log."`
 }
 
 // NATSConfig says where the log is.
@@ -123,7 +126,7 @@ type LimitsConfig struct {
 	AckWait   time.Duration `default:"6s"  help:"After how much silence of a node its runs are given to another."`
 	Heartbeat time.Duration `default:"2s"  help:"How often a node says that it still works on a run."`
 
-	RequestsPerMinute int `default:"0" help:"Responses that a tenant may start on this node in a minute, on average and at once; more get 429. Each node counts for itself. 0: no limit."`
+	RequestsPerMinute int `default:"0" help:"Responses that a tenant may start on this node in a minute, on average and at once, counts of tokens and compactions included; more get 429. Each node counts for itself. 0: no limit."`
 
 	Body         Bytes         `default:"1MiB"  help:"Size of a request body."`
 	Connections  int           `default:"18000" help:"Open connections. Stay below the limit of open files (ulimit -n)."`
@@ -136,6 +139,17 @@ type LimitsConfig struct {
 	ArchiveAge time.Duration `default:"720h"   help:"How long finished responses are kept."`
 
 	ConversationBytes Bytes `default:"4GiB" help:"Size of all conversations, which are kept until they are deleted. At 70 % of it new ones, and items, get 503."`
+}
+
+// WebSocketConfig bounds each WebSocket. The size of a message is bounded by limits.body.
+type WebSocketConfig struct {
+	Age        time.Duration `default:"1h"   help:"How long a connection may be open. Then its client connects anew."`
+	Lanes      int           `default:"32"   help:"Named lanes of a connection, over its whole life."`
+	Active     int           `default:"16"   help:"Responses of a connection that run at once, whatever its lanes. More wait."`
+	Queue      int           `default:"16"   help:"Requests that wait in one lane. Behind that nothing more is read."`
+	QueueBytes Bytes         `default:"4MiB" help:"Size of the requests that wait in all lanes of a connection. Behind that nothing more is read. Less than limits.body counts as that."`
+	Kept       int           `default:"16"   help:"Responses with store: false, the latest, that a connection can go on from."`
+	KeptBytes  Bytes         `default:"4MiB" help:"Size of what is remembered of them. The oldest are forgotten first."`
 }
 
 // LogConfig says what is logged, to standard error.
@@ -170,7 +184,7 @@ func (c *Config) complete() {
 
 // check finds what no single setting shows. Its errors say what to do.
 func (c *Config) check() error {
-	return errors.Join(c.validateListen(), c.validateNATS(), c.validateDemo(), c.validateCORS(), c.validateLimits(), c.validateServers())
+	return errors.Join(c.validateListen(), c.validateNATS(), c.validateDemo(), c.validateCORS(), c.validateLimits(), c.validateWebSocket(), c.validateServers())
 }
 
 func (c *Config) validateListen() error {
@@ -269,6 +283,14 @@ func (c *Config) validateLimits() error {
 		return errors.New("limits: a number or size must be more than 0")
 	case l.Heartbeat >= l.AckWait:
 		return fmt.Errorf("limits.heartbeat %s: must be shorter than limits.ack_wait %s", l.Heartbeat, l.AckWait)
+	}
+	return nil
+}
+
+func (c *Config) validateWebSocket() error {
+	w := &c.WebSocket
+	if min(w.Lanes, w.Active, w.Queue, w.Kept) <= 0 || min(w.QueueBytes, w.KeptBytes) <= 0 || w.Age <= 0 {
+		return errors.New("websocket: a duration, number or size must be more than 0")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,8 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/midstream-dev/midstream/sseserver"
 )
 
 // load reads the configuration of `midstream serve` with a file and arguments, without serving.
@@ -96,6 +99,21 @@ func TestConfig_Precedence(t *testing.T) {
 	}
 }
 
+// TestConfig_WebSocket promises that every bound of a WebSocket is a setting, whose default is the server's own.
+func TestConfig_WebSocket(t *testing.T) {
+	want := sseserver.SocketLimits{
+		Age: time.Minute, Lanes: 1, Active: 2, Queue: 3, QueueBytes: 4 << 10, Kept: 5, KeptBytes: 6 << 10,
+	}
+	t.Setenv("MIDSTREAM_WEBSOCKET_ACTIVE", "2")
+	got := mustLoad(t, "websocket: {age: 1m, lanes: 1, active: 9, queue: 3, queue_bytes: 4KiB, kept: 9, kept_bytes: 6KiB}\n", "--websocket.kept=5")
+	if diff := cmp.Diff(want, got.face().Socket); diff != "" {
+		t.Errorf("bounds (-want +got):\n%s", diff)
+	}
+	if n := reflect.TypeFor[WebSocketConfig]().NumField(); n != reflect.TypeFor[sseserver.SocketLimits]().NumField() {
+		t.Errorf("%d settings, and another number of bounds", n)
+	}
+}
+
 // TestConfig_FileFromVariable promises that MIDSTREAM_CONFIG names a file as --config does.
 func TestConfig_FileFromVariable(t *testing.T) {
 	t.Setenv("MIDSTREAM_CONFIG", "testdata/absent.yaml")
@@ -160,6 +178,10 @@ func TestConfig_Refused(t *testing.T) {
 		{"no turns", "limits: {turns: 0}\n", "limits: a number"},
 		{"a negative rate", "limits: {requests_per_minute: -1}\n", "limits.requests_per_minute"},
 		{"no time", "limits: {drain: 0s}\n", "limits: a duration"},
+		{"no lanes", "websocket: {lanes: 0}\n", "websocket: a duration, number or size"},
+		{"a connection without time", "websocket: {age: 0s}\n", "websocket: a duration"},
+		{"nothing kept", "websocket: {kept_bytes: 0}\n", "websocket: a duration, number or size"},
+		{"an unknown bound of WebSockets", "websocket:\n  lane: 3\n", `midstream.yaml:2: unknown key "websocket.lane"`},
 		{"a label", "mcp: {servers: [{label: a.b, url: 'http://x'}]}\n", `the label "a.b"`},
 		{"a label twice", "mcp: {servers: [{label: a, url: 'http://x'}, {label: a, command: [b]}]}\n", "another server with the label a"},
 		{"the demo's label", "mcp: {servers: [{label: demo, url: 'http://x'}]}\n", "another server with the label demo"},

@@ -81,7 +81,7 @@ func (f *configFile) section(prefix string, node ast.Node) error {
 func keyText(key ast.MapKeyNode) string { return key.GetToken().Value }
 
 // sections are the keys that hold others.
-var sections = []string{"nats", "mcp", "cors", "limits", "log"}
+var sections = []string{"nats", "mcp", "cors", "limits", "websocket", "log"}
 
 func (f *configFile) member(key string, value ast.Node) error {
 	switch {

@@ -79,5 +79,10 @@ func (c *Config) face() sseserver.Limits {
 		RequestsPerMinute: c.Limits.RequestsPerMinute,
 		MaxBody:           int64(c.Limits.Body), MaxConns: c.Limits.Connections,
 		Heartbeat: c.Limits.SSEHeartbeat, DrainTimeout: c.Limits.Drain,
+		Socket: sseserver.SocketLimits{
+			Age: c.WebSocket.Age, Lanes: c.WebSocket.Lanes, Active: c.WebSocket.Active,
+			Queue: c.WebSocket.Queue, QueueBytes: int64(c.WebSocket.QueueBytes),
+			Kept: c.WebSocket.Kept, KeptBytes: int(c.WebSocket.KeptBytes),
+		},
 	}
 }
