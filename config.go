@@ -148,8 +148,8 @@ type WebSocketConfig struct {
 	Active     int           `default:"16"   help:"Responses of a connection that run at once, whatever its lanes. More wait."`
 	Queue      int           `default:"16"   help:"Requests that wait in one lane. Behind that nothing more is read."`
 	QueueBytes Bytes         `default:"4MiB" help:"Size of the requests that wait in all lanes of a connection. Behind that nothing more is read. Less than limits.body counts as that."`
-	Kept       int           `default:"16"   help:"Responses with store: false, the latest, that a connection can go on from."`
-	KeptBytes  Bytes         `default:"4MiB" help:"Size of what is remembered of them. The oldest are forgotten first."`
+	Kept       int           `default:"16"   help:"Responses with store: false that a connection can go on from."`
+	KeptBytes  Bytes         `default:"4MiB" help:"Size of what is remembered of them. Those used longest ago are forgotten first."`
 }
 
 // LogConfig says what is logged, to standard error.
