@@ -126,7 +126,8 @@ func TestSocket_DrainOfADeafClient(t *testing.T) {
 // Pings keep a quiet connection open. A peer that answers none is cut off.
 func TestSocket_KeepAlive(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *Config) { c.Heartbeat = 20 * time.Millisecond })
+	var log logBuffer
+	s := serve(t, func(c *Config) { c.Heartbeat, c.Logger = 100*time.Millisecond, log.logger() })
 	var pings atomic.Int64
 	conn, _, err := websocket.Dial(t.Context(), "ws://"+s.addr+socketPath, &websocket.DialOptions{
 		OnPingReceived: func(context.Context, []byte) bool { pings.Add(1); return true },
@@ -140,9 +141,11 @@ func TestSocket_KeepAlive(t *testing.T) {
 	if got := alive.receive(); !contains(got, "response.created") {
 		t.Errorf("got %s", got)
 	}
-	s.openSocket(t) // reads nothing, so answers nothing
-	waitFor(t, "two", func() bool { return valueOf(t, s.metrics.sockets.open) == 2 })
 	go alive.closed()
-	waitFor(t, "the cut", func() bool { return valueOf(t, s.metrics.sockets.open) == 1 })
+	s.openSocket(t, "X-Request-Id", "silent") // reads nothing, so answers nothing
+	waitFor(t, "the cut", func() bool { return log.count(`"request_id":"silent"`) == 1 })
+	if n := valueOf(t, s.metrics.sockets.open); n != 1 {
+		t.Errorf("%v are open", n)
+	}
 	_ = conn.CloseNow()
 }
