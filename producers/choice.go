@@ -2,6 +2,7 @@ package producers
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -17,7 +18,7 @@ var (
 
 // choose returns the request's tool_choice in the names that the model is shown: a tool of an MCP server is a function,
 // all tools of one are a list of functions of which one must be called. MCP tools that are withheld have names, and are not
-// shown.
+// shown. A choice that forces a call of what nobody offers is refused.
 func choose(req *schema.CreateRequest, shown []schema.Tool, names offers) (jsontext.Value, error) {
 	c, err := req.Choice()
 	switch {
@@ -28,11 +29,32 @@ func choose(req *schema.CreateRequest, shown []schema.Tool, names offers) (jsont
 	case c.Type == schema.ToolMCP:
 		return chooseServer(c, shown, names)
 	case c.Type == schema.ChoiceAllowed:
-		return chooseAmong(c, shown, names)
+		return chooseAmong(req, c, shown, names)
 	case names.withheld(c, shown):
 		return choiceAuto, nil
+	case unoffered(req, c, names):
+		return nil, schema.Refuse(schema.CodeInvalidValue, "tool_choice", "Tool choice '%.64s' not found among the tools.", c.Name)
+	case c.Mode == schema.ChoiceRequired && offersNothing(req, names):
+		return nil, nothingToCall()
 	}
 	return req.ToolChoice, nil
+}
+
+// unoffered reports whether a choice names a function that nobody offers.
+func unoffered(req *schema.CreateRequest, c *schema.ToolChoice, names offers) bool {
+	_, ours := names[c.Name]
+	own := slices.ContainsFunc(req.Tools, func(t schema.Tool) bool { return t.Type == c.Type && t.Name == c.Name })
+	return c.Type == schema.ToolFunction && !ours && !own && !req.Prompts()
+}
+
+// offersNothing reports whether the request's MCP servers are all that it has, and list no tool.
+func offersNothing(req *schema.CreateRequest, names offers) bool {
+	own := slices.ContainsFunc(req.Tools, func(t schema.Tool) bool { return t.Type != schema.ToolMCP })
+	return len(names) == 0 && !own && !req.Prompts()
+}
+
+func nothingToCall() error {
+	return schema.Refuse(schema.CodeInvalidValue, "tool_choice", "A tool must be called, and none that may be called is offered.")
 }
 
 // withheld reports whether a choice names an MCP tool, by the name that the model knows, while none is shown.
@@ -54,18 +76,21 @@ func chooseServer(c *schema.ToolChoice, shown []schema.Tool, names offers) (json
 	return encodeChoice(schema.ToolChoice{Type: schema.ChoiceAllowed, Mode: "required", Tools: tools})
 }
 
-// chooseAmong writes a list of allowed tools. Where all of them are withheld, none may be called.
-func chooseAmong(c *schema.ToolChoice, shown []schema.Tool, names offers) (jsontext.Value, error) {
+// chooseAmong writes a list of allowed tools. Where none of them is shown, none may be called, unless one must be.
+func chooseAmong(req *schema.CreateRequest, c *schema.ToolChoice, shown []schema.Tool, names offers) (jsontext.Value, error) {
 	var tools []schema.ToolChoice
 	for i := range c.Tools {
 		switch one := &c.Tools[i]; {
 		case one.Type == schema.ToolMCP:
 			tools = append(tools, functionsOf(one, shown, names)...)
-		case !names.withheld(one, shown):
+		case !names.withheld(one, shown) && !unoffered(req, one, names):
 			tools = append(tools, *one)
 		}
 	}
-	if len(tools) == 0 {
+	switch allWithheld := len(shown) == 0 && len(names) > 0; {
+	case len(tools) == 0 && c.Mode == schema.ChoiceRequired && !allWithheld:
+		return nil, nothingToCall()
+	case len(tools) == 0:
 		return choiceNone, nil
 	}
 	c.Tools = tools

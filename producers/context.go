@@ -55,9 +55,9 @@ func newNarration(items []schema.Item) *narration {
 				delete(waiting, it.CallID)
 			}
 		case schema.KindApproval:
-			n.answers[unquote(it.ApprovalRequestID)] = it
+			n.answers[schema.TextOf(it.ApprovalRequestID)] = it
 		case schema.KindMCPCall:
-			if id := unquote(it.ApprovalRequestID); id != "" && it.Status != schema.StatusIncomplete {
+			if id := schema.TextOf(it.ApprovalRequestID); id != "" && it.Status != schema.StatusIncomplete {
 				n.called[id] = true
 			}
 		}
@@ -186,13 +186,4 @@ func askToFinish() schema.Item {
 		Type: schema.KindMessage, Role: "developer",
 		Content: schema.Content{{Type: schema.PartInputText, Text: &text}},
 	}
-}
-
-// unquote returns a raw value that is a string, or "".
-func unquote(raw jsontext.Value) string {
-	var s string
-	if raw.Kind() != '"' || json.Unmarshal(raw, &s) != nil {
-		return ""
-	}
-	return s
 }

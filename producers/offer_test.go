@@ -96,12 +96,36 @@ func TestRun_ChoosesMCPTools(t *testing.T) {
 	} {
 		s := newStage(t)
 		s.model.turns = []turnFunc{plays(functionCall(0, "x__echo", `{}`)), says("ok")}
-		s.run(strings.Replace(with("x", "y"), `"input"`, `"tool_choice":`+choice+`,"input"`, 1))
+		s.run(strings.NewReplacer(`"input"`, `"tool_choice":`+choice+`,"input"`,
+			`"tools":[`, `"tools":[{"type":"function","name":"f","parameters":{"type":"object"}},`).Replace(with("x", "y")))
 		if got := string(s.model.asked[0].ToolChoice); got != want[0] {
 			t.Errorf("%s: first %s", choice, got)
 		}
 		if got := string(s.model.asked[1].ToolChoice); got != want[1] {
 			t.Errorf("%s: then %s", choice, got)
+		}
+	}
+}
+
+// A choice that forces a call fails the response where nothing that it allows is offered: the model would answer without a
+// call else, as if none had been asked for.
+func TestRun_RefusesToForceACallOfNothing(t *testing.T) {
+	t.Parallel()
+	for choice, lists := range map[string]bool{ // whether the server lists tools
+		`"required"`: false,
+		`{"type":"allowed_tools","mode":"required","tools":[{"type":"mcp","server_label":"x"}]}`:                  false,
+		`{"type":"allowed_tools","mode":"required","tools":[{"type":"mcp","server_label":"x","name":"nothing"}]}`: true,
+		`{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"x__nothing"}]}`:            true,
+		`{"type":"function","name":"x__nothing"}`:                                                                 true,
+	} {
+		s := newStage(t)
+		if !lists {
+			s.tools.list = func(context.Context, mcp.Server) ([]mcp.Tool, error) { return nil, nil }
+		}
+		s.model.turns = []turnFunc{says("ok")}
+		resp, _ := s.run(strings.Replace(with("x"), `"input"`, `"tool_choice":`+choice+`,"input"`, 1))
+		if resp.Status != schema.StatusFailed || resp.Error == nil || resp.Error.Param != "tool_choice" || len(s.model.asked) > 0 {
+			t.Errorf("%s: %s, error %+v, %d model calls", choice, resp.Status, resp.Error, len(s.model.asked))
 		}
 	}
 }

@@ -24,9 +24,9 @@ type ToolFilter struct {
 func (t *Tool) Approval() (ApprovalRule, error) {
 	raw := t.RequireApproval
 	switch {
-	case len(raw) == 0, raw.Kind() == 'n', raw.Kind() == '"' && textOf(raw) == "always":
+	case len(raw) == 0, raw.Kind() == 'n', raw.Kind() == '"' && TextOf(raw) == "always":
 		return ApprovalRule{}, nil
-	case raw.Kind() == '"' && textOf(raw) == "never":
+	case raw.Kind() == '"' && TextOf(raw) == "never":
 		return ApprovalRule{none: true}, nil
 	}
 	var rule struct {
@@ -108,7 +108,7 @@ type approvals struct {
 	granted  []int // the input's answers that are to be followed
 }
 
-func (*approvals) id(answer Item) string { return textOf(answer.ApprovalRequestID) }
+func (*approvals) id(answer Item) string { return TextOf(answer.ApprovalRequestID) }
 
 func readApprovals(past, input []Item) (*approvals, *Error) {
 	a := &approvals{requests: map[string]*Item{}, calls: map[string]int{}, answered: map[string]bool{}}
@@ -134,7 +134,7 @@ func (a *approvals) note(i int, it *Item) {
 			a.requests[it.ID] = it
 		}
 	case KindMCPCall:
-		if id := textOf(it.ApprovalRequestID); id != "" {
+		if id := TextOf(it.ApprovalRequestID); id != "" {
 			a.calls[id] = i
 		}
 	}

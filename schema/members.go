@@ -167,10 +167,4 @@ func (o *object) kinds(table map[string]string) error {
 }
 
 // text returns a member that is a string, or "".
-func (o *object) text(name string) string {
-	var s string
-	if json.Unmarshal(o.members[name], &s) != nil {
-		return ""
-	}
-	return s
-}
+func (o *object) text(name string) string { return TextOf(o.members[name]) }

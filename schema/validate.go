@@ -13,7 +13,7 @@ import (
 func (r *CreateRequest) validate() *Error {
 	for _, check := range []func() *Error{
 		r.validateModel, r.validateInput, r.validateShapes, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateParams,
-		r.validateConversation, r.validateChosenServers, r.validateStreamOptions,
+		r.validateConversation, r.validateToolChoice, r.validateStreamOptions,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -71,7 +71,7 @@ func checkItems(name string, items []Item) *Error {
 			return Refuse(CodeMissing, param+".output", "Missing required parameter: '%s.output'.", param)
 		case isOutput(it.Type) && it.Output.Kind() != '"' && it.Output.Kind() != '[':
 			return Refuse(CodeInvalidValue, param+".output", "'%s.output' must be a string or a list of parts.", param)
-		case it.Type == KindApproval && textOf(it.ApprovalRequestID) == "":
+		case it.Type == KindApproval && TextOf(it.ApprovalRequestID) == "":
 			return Refuse(CodeMissing, param+".approval_request_id", "Missing required parameter: '%s.approval_request_id'.", param)
 		case it.Type == KindApproval && it.Approve == nil:
 			return Refuse(CodeMissing, param+".approve", "Missing required parameter: '%s.approve'.", param)

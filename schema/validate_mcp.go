@@ -1,8 +1,6 @@
 package schema
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -57,66 +55,6 @@ func hidesSecret(rest jsontext.Value) bool {
 		}
 	}
 	return false
-}
-
-// ToolChoice is a tool_choice that is an object: one tool, the tools of an MCP server, or a list of such.
-type ToolChoice struct {
-	Type        string         `json:"type"`
-	Name        string         `json:"name,omitzero"`
-	ServerLabel string         `json:"server_label,omitzero"`
-	Mode        string         `json:"mode,omitzero"`
-	Tools       []ToolChoice   `json:"tools,omitzero"`
-	Rest        jsontext.Value `json:",embed"`
-}
-
-// ChoiceAllowed is the type of a tool_choice that lists what may be called. Its other types are those of tools.
-const ChoiceAllowed = choiceAllowed
-
-// Choice reads a tool_choice that is an object; nil for the others, and for one that has no type.
-func (r *CreateRequest) Choice() (*ToolChoice, error) {
-	if r.ToolChoice.Kind() != '{' {
-		return nil, nil
-	}
-	var c ToolChoice
-	if err := json.Unmarshal(r.ToolChoice, &c); err != nil {
-		return nil, fmt.Errorf("read tool_choice: %w", err)
-	}
-	return &c, nil
-}
-
-// validateChosenServers holds what tool_choice says of MCP servers to the request's tools. Of the other kinds the upstream
-// judges.
-func (r *CreateRequest) validateChosenServers() *Error {
-	c, err := r.Choice()
-	switch {
-	case err != nil:
-		return Refuse(CodeInvalidValue, "tool_choice", "Invalid type for a member of 'tool_choice'.")
-	case c == nil:
-		return nil
-	}
-	if err := r.validateChosen(c, "tool_choice"); err != nil {
-		return err
-	}
-	for i := range c.Tools {
-		if err := r.validateChosen(&c.Tools[i], fmt.Sprintf("tool_choice.tools[%d]", i)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *CreateRequest) validateChosen(c *ToolChoice, param string) *Error {
-	if c.Type != ToolMCP {
-		return nil
-	}
-	known := slices.ContainsFunc(r.Tools, func(t Tool) bool { return t.Type == ToolMCP && t.ServerLabel == c.ServerLabel })
-	switch {
-	case c.ServerLabel == "":
-		return Refuse(CodeMissing, param+".server_label", "Missing required parameter: '%s.server_label'.", param)
-	case !known:
-		return Refuse(CodeInvalidValue, param+".server_label", "No MCP server among the 'tools' has the label %.64q.", c.ServerLabel)
-	}
-	return nil
 }
 
 // Obfuscates reports whether the caller asked for deltas that do not give away their length.

@@ -13,7 +13,7 @@ import (
 // the model's (efforts, tiers) pass: new ones come with new models, and an upstream that knows none says so.
 func (r *CreateRequest) validateParams() *Error {
 	for _, check := range []func() *Error{
-		r.validateInclude, r.validateText, r.validateReasoning, r.validateRest, r.validateToolShapes, r.validateToolChoice,
+		r.validateInclude, r.validateText, r.validateReasoning, r.validateRest, r.validateToolShapes,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -66,8 +66,8 @@ func membersOf(raw jsontext.Value) map[string]jsontext.Value {
 	return members
 }
 
-// textOf returns a string; "" for anything else.
-func textOf(raw jsontext.Value) (s string) {
+// TextOf returns a raw value that is a string; "" for anything else.
+func TextOf(raw jsontext.Value) (s string) {
 	if raw.Kind() != '"' || json.Unmarshal(raw, &s) != nil {
 		return ""
 	}
@@ -83,7 +83,7 @@ func (r *CreateRequest) validateText() *Error {
 		return nil
 	}
 	format := membersOf(text["format"])
-	switch textOf(format["type"]) {
+	switch TextOf(format["type"]) {
 	case "text", "json_object":
 		return nil
 	case "json_schema":
@@ -91,7 +91,7 @@ func (r *CreateRequest) validateText() *Error {
 		return Refuse(CodeInvalidValue, "text.format.type", "'text.format.type' must be 'text', 'json_object' or 'json_schema'.")
 	}
 	switch {
-	case !ValidToken(textOf(format["name"])):
+	case !ValidToken(TextOf(format["name"])):
 		return Refuse(CodeInvalidValue, "text.format.name", "'text.format.name' must match ^[A-Za-z0-9_-]{1,64}$.")
 	case isNull(format["schema"]):
 		return Refuse(CodeMissing, "text.format.schema", "Missing required parameter: 'text.format.schema'.")
@@ -113,7 +113,7 @@ func (r *CreateRequest) validateRest() *Error {
 		shape{"presence_penalty", "0"}, shape{"frequency_penalty", "0"}); err != nil {
 		return err
 	}
-	if prompt := rest["prompt"]; !isNull(prompt) && textOf(membersOf(prompt)["id"]) == "" {
+	if prompt := rest["prompt"]; !isNull(prompt) && TextOf(membersOf(prompt)["id"]) == "" {
 		return Refuse(CodeMissing, "prompt.id", "Missing required parameter: 'prompt.id'.")
 	}
 	for _, name := range []string{"presence_penalty", "frequency_penalty"} {
@@ -152,75 +152,4 @@ func (r *CreateRequest) validateToolShapes() *Error {
 		}
 	}
 	return nil
-}
-
-// The modes of tool_choice, and the object that limits one.
-const (
-	choiceNone     = "none"
-	choiceAuto     = "auto"
-	choiceRequired = "required"
-	choiceAllowed  = "allowed_tools"
-)
-
-func (r *CreateRequest) validateToolChoice() *Error {
-	if isNull(r.ToolChoice) || !isNull(membersOf(r.Rest)["prompt"]) { // a prompt that is kept elsewhere may bring tools
-		return nil
-	}
-	if r.ToolChoice.Kind() == '"' {
-		return r.validateChoiceMode(textOf(r.ToolChoice))
-	}
-	choice := membersOf(r.ToolChoice)
-	name := textOf(choice["name"])
-	switch kind := textOf(choice["type"]); {
-	case kind == "":
-		return Refuse(CodeMissing, "tool_choice.type", "Missing required parameter: 'tool_choice.type'.")
-	case kind == choiceAllowed:
-		return r.validateAllowed(choice)
-	case kind != ToolFunction && kind != ToolCustom:
-		return nil // of a server, or of a hosted tool: for those who know them
-	case name == "":
-		return Refuse(CodeMissing, "tool_choice.name", "Missing required parameter: 'tool_choice.name'.")
-	case !r.offers(kind, name):
-		return Refuse(CodeInvalidValue, "tool_choice", "Tool choice '%.64s' not found in 'tools'.", name)
-	}
-	return nil
-}
-
-func (r *CreateRequest) validateChoiceMode(mode string) *Error {
-	switch {
-	case mode != choiceNone && mode != choiceAuto && mode != choiceRequired:
-		return Refuse(CodeInvalidValue, "tool_choice", "'tool_choice' must be 'none', 'auto', 'required' or an object.")
-	case mode == choiceRequired && len(r.Tools) == 0:
-		return Refuse(CodeInvalidValue, "tool_choice", "Tool choice 'required' needs 'tools'.")
-	}
-	return nil
-}
-
-func (r *CreateRequest) validateAllowed(choice map[string]jsontext.Value) *Error {
-	var tools []jsontext.Value
-	if mode := textOf(choice["mode"]); mode != choiceAuto && mode != choiceRequired {
-		return Refuse(CodeInvalidValue, "tool_choice.mode", "'tool_choice.mode' must be 'auto' or 'required'.")
-	}
-	if choice["tools"].Kind() != '[' || json.Unmarshal(choice["tools"], &tools) != nil || len(tools) == 0 {
-		return Refuse(CodeInvalidValue, "tool_choice.tools", "'tool_choice.tools' must be a list of tools.")
-	}
-	for i, raw := range tools {
-		tool := membersOf(raw)
-		kind, name := textOf(tool["type"]), textOf(tool["name"])
-		switch {
-		case kind == "":
-			return Refuse(CodeMissing, fmt.Sprintf("tool_choice.tools[%d].type", i), "Missing required parameter: 'tool_choice.tools[%d].type'.", i)
-		case (kind == ToolFunction || kind == ToolCustom) && !r.offers(kind, name):
-			return Refuse(CodeInvalidValue, "tool_choice", "Tool choice '%.64s' not found in 'tools'.", name)
-		}
-	}
-	return nil
-}
-
-// offers reports whether a tool of that kind and name is among the request's, or may be among those of an MCP server, which
-// are functions to the model.
-func (r *CreateRequest) offers(kind, name string) bool {
-	return slices.ContainsFunc(r.Tools, func(t Tool) bool {
-		return t.Type == kind && t.Name == name || t.Type == ToolMCP && kind == ToolFunction
-	})
 }

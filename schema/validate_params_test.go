@@ -12,6 +12,7 @@ func TestParseCreate_ChecksParameters(t *testing.T) {
 	t.Parallel()
 	const f = `"tools":[{"type":"function","name":"f","parameters":{"type":"object"}},{"type":"custom","name":"c"},{"type":"web_search"}]`
 	const mcp = `"tools":[{"type":"mcp","server_label":"a","server_url":"https://a.example","require_approval":"never"}]`
+	longLabel := strings.Repeat("l", 64)
 	for _, c := range []struct{ members, param string }{
 		{`"include":["reasoning.encrypted_content","file_search_call.results","message.output_text.logprobs"]`, ""},
 		{`"include":[]`, ""},
@@ -71,6 +72,12 @@ func TestParseCreate_ChecksParameters(t *testing.T) {
 		{`"tool_choice":{"type":"custom","name":"c"},` + f, ""},
 		{`"tool_choice":{"type":"web_search"},` + f, ""},
 		{`"tool_choice":{"type":"function","name":"a__roll"},` + mcp, ""},
+		{`"tool_choice":{"type":"function","name":"roll"},` + mcp, "tool_choice"}, // no name that its tools have before the model
+		{`"tool_choice":{"type":"function","name":"` + longLabel[:55] + `_01234567"},` + strings.Replace(mcp, `"a"`, `"`+longLabel+`"`, 1), ""},
+		{`"tool_choice":{"type":"mcp","server_label":"a","name":"roll"},` + mcp, ""},
+		{`"tool_choice":{"type":"mcp","server_label":"b"},` + mcp, "tool_choice.server_label"},
+		{`"tool_choice":{"type":"mcp"},` + mcp, "tool_choice.server_label"},
+		{`"tool_choice":{"type":"mcp","server_label":7},` + mcp, "tool_choice"},
 		{`"tool_choice":{"type":"function","name":"c"},` + f, "tool_choice"},
 		{`"tool_choice":{"type":"function"},` + f, "tool_choice.name"},
 		{`"tool_choice":{"name":"f"},` + f, "tool_choice.type"},
@@ -78,7 +85,10 @@ func TestParseCreate_ChecksParameters(t *testing.T) {
 		{`"tool_choice":{"type":"allowed_tools","mode":"none","tools":[{"type":"function","name":"f"}]},` + f, "tool_choice.mode"},
 		{`"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[]},` + f, "tool_choice.tools"},
 		{`"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"name":"f"}]},` + f, "tool_choice.tools[0].type"},
-		{`"tool_choice":{"type":"allowed_tools","mode":"auto","tools":["f"]},` + f, "tool_choice.tools[0].type"},
+		{`"tool_choice":{"type":"allowed_tools","mode":"auto","tools":["f"]},` + f, "tool_choice"},
+		{`"tool_choice":{"type":"allowed_tools","mode":"auto","tools":"f"},` + f, "tool_choice"},
+		{`"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function"}]},` + f, "tool_choice.tools[0].name"},
+		{`"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"mcp","server_label":"b"}]},` + mcp, "tool_choice.tools[0].server_label"},
 		{`"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"g"}]},` + f, "tool_choice"},
 	} {
 		_, refused := ParseCreate(fmt.Appendf(nil, `{"model":"m","input":"hi",%s}`, c.members))
