@@ -2,7 +2,6 @@ package schema
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -32,57 +31,11 @@ func (r *CreateRequest) validateModel() *Error {
 	return nil
 }
 
-// The input items that this server can put before a model.
-var inputKinds = []string{
-	KindMessage, KindReasoning, KindFunctionCall, KindFunctionOutput, KindCustomCall, KindCustomOutput,
-	KindListTools, KindMCPCall, KindApprovalRequest, KindApproval, KindItemReference, KindCompaction,
-}
-
 func (r *CreateRequest) validateInput() *Error {
 	if len(r.Input) == 0 && r.PreviousResponseID == nil && r.echoConversation() == nil && r.Generates() {
 		return Refuse(CodeMissing, "input", "Missing required parameter: 'input'.")
 	}
 	return checkItems("input", r.Input)
-}
-
-// checkItems holds the items of a request's member to what can be put before a model.
-func checkItems(name string, items []Item) *Error {
-	ids := map[string]bool{}
-	for i := range items {
-		it := &items[i]
-		param := fmt.Sprintf("%s[%d]", name, i)
-		switch {
-		case it.Type == KindItemReference && it.ID == "":
-			return Refuse(CodeMissing, param+".id", "Missing required parameter: '%s.id'.", param)
-		case !slices.Contains(inputKinds, it.Type):
-			return Refuse(CodeInvalidValue, param, "Invalid input item type %.64q.", it.Type)
-		case it.Type == KindMessage && !slices.Contains([]string{"user", "assistant", "system", "developer"}, it.Role):
-			return Refuse(CodeInvalidValue, param+".role", "Invalid role %.64q.", it.Role)
-		case it.Type == KindMessage && it.Content == nil:
-			return Refuse(CodeMissing, param+".content", "Missing required parameter: '%s.content'.", param)
-		case it.ID != "" && ids[it.ID]:
-			return Refuse(CodeInvalidValue, name,
-				"Duplicate item found with id %.64s. Remove duplicate items from your input and try again.", it.ID)
-		case needsCallID(it.Type) && it.CallID == "":
-			return Refuse(CodeMissing, param+".call_id", "Missing required parameter: '%s.call_id'.", param)
-		case (it.Type == KindFunctionCall || it.Type == KindCustomCall) && it.Name == "":
-			return Refuse(CodeMissing, param+".name", "Missing required parameter: '%s.name'.", param)
-		case isOutput(it.Type) && isNull(it.Output):
-			return Refuse(CodeMissing, param+".output", "Missing required parameter: '%s.output'.", param)
-		case isOutput(it.Type) && it.Output.Kind() != '"' && it.Output.Kind() != '[':
-			return Refuse(CodeInvalidValue, param+".output", "'%s.output' must be a string or a list of parts.", param)
-		case it.Type == KindApproval && TextOf(it.ApprovalRequestID) == "":
-			return Refuse(CodeMissing, param+".approval_request_id", "Missing required parameter: '%s.approval_request_id'.", param)
-		case it.Type == KindApproval && it.Approve == nil:
-			return Refuse(CodeMissing, param+".approve", "Missing required parameter: '%s.approve'.", param)
-		}
-		ids[it.ID] = true
-	}
-	return nil
-}
-
-func needsCallID(kind string) bool {
-	return slices.Contains([]string{KindFunctionCall, KindFunctionOutput, KindCustomCall, KindCustomOutput}, kind)
 }
 
 // validateShapes checks the members that are passed on raw.

@@ -60,7 +60,13 @@ func (d *demo) close()          {}
 
 // demoServes are what makes no other answer of a script.
 var demoServes = []string{
-	paramTruncation, paramVerbosity, paramPresence, paramFrequency, paramCacheOptions, paramCacheRetention, paramSummary, paramOldSummary,
+	paramVerbosity, paramPresence, paramFrequency, paramCacheOptions, paramCacheRetention, paramSummary, paramOldSummary,
+}
+
+// demoKinds are the items that the demo can be told, or that say nothing to it.
+var demoKinds = []string{
+	schema.KindMessage, schema.KindReasoning, schema.KindFunctionCall, schema.KindFunctionOutput, schema.KindCustomCall,
+	schema.KindCustomOutput, schema.KindListTools, schema.KindApprovalRequest, schema.KindApproval,
 }
 
 // check implements served.
@@ -71,6 +77,11 @@ func (d *demo) check(req *Request) error {
 	for i := range req.Tools {
 		if kind := req.Tools[i].Type; !callable(kind) {
 			return schema.Refuse(schema.CodeUnsupported, "tools", "tools of type %.40q are not available with this model", kind)
+		}
+	}
+	for i := range req.Input {
+		if kind := req.Input[i].Type; !slices.Contains(demoKinds, kind) {
+			return schema.Refuse(schema.CodeUnsupported, fmt.Sprintf("input[%d]", i), "items of type %.40q are not available with this model", kind)
 		}
 	}
 	if choice := readToolChoice(req.toolChoice()); choice.mode == "" && !callable(choice.kind) {
@@ -101,6 +112,9 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // Stream implements [Upstream].
 func (d *demo) Stream(ctx context.Context, req *Request, emit func(schema.Event) error) (Outcome, error) {
+	if err := d.check(req); err != nil {
+		return Outcome{}, unsayable(err)
+	}
 	s := readScene(req)
 	p := &performance{scene: s, pause: func() error { return d.wait(ctx, s.delay) }, hang: func() error {
 		<-ctx.Done()

@@ -100,10 +100,10 @@ var gatewayKinds = []string{
 // rehearsal is the first turn of a request as far as it is known before the run: without MCP tools, and without what is
 // yet to be looked up.
 func rehearsal(c *schema.CreateRequest) *Request {
-	r := &Request{Create: c}
-	for i := range c.Input {
-		if !slices.Contains(gatewayKinds, c.Input[i].Type) {
-			r.Input = append(r.Input, c.Input[i])
+	r := &Request{Create: c, Input: slices.Clone([]schema.Item(c.Input))}
+	for i := range r.Input {
+		if slices.Contains(gatewayKinds, r.Input[i].Type) {
+			r.Input[i] = schema.Item{Type: schema.KindListTools} // says nothing, and leaves the others their places
 		}
 	}
 	for _, t := range c.Tools {

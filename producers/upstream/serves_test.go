@@ -25,7 +25,7 @@ func TestAdmit(t *testing.T) {
 		{`"temperature":0.5,"top_p":1,"max_output_tokens":16,"user":"u","safety_identifier":"s","service_tier":"flex","prompt_cache_key":"k"`, "", "", ""},
 		{`"metadata":{"a":"b"},"store":false,"max_tool_calls":3,"instructions":"Be brief.","stream_options":{"include_obfuscation":true}`, "", "", ""},
 		{`"truncation":"disabled"`, "", "", ""},
-		{`"truncation":"auto"`, "truncation", "", ""},
+		{`"truncation":"auto"`, "truncation", "", "truncation"}, // nobody would cut the context
 		{`"text":{"format":{"type":"json_object"},"verbosity":"low"}`, "", "", ""},
 		{`"text":{"format":{"type":"json_schema","name":"n","schema":{}}}`, "", "", ""},
 		{`"reasoning":{"effort":"low","summary":"auto"}`, "", "", ""},
@@ -50,6 +50,8 @@ func TestAdmit(t *testing.T) {
 		{`"tools":[{"type":"function","name":"f"}],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]}`, "", "", ""},
 		{`"tools":[{"type":"mcp","server_label":"a","server_url":"https://a.example","require_approval":"never"}],"tool_choice":"required"`, "", "", ""},
 		{`"input":[{"role":"user","content":[{"type":"input_image","image_url":"https://a.example/b.png"}]}]`, "", "", ""},
+		{`"input":[{"role":"user","content":"hi"},{"type":"web_search_call","id":"ws_1","status":"completed","action":{"type":"search","query":"q"}}]`, "input[1]", "", "input[1]"},
+		{`"input":[{"type":"item_reference","id":"msg_1"},{"type":"computer_call","call_id":"c"}]`, "input[1]", "", "input[1]"},
 		{`"input":[{"role":"user","content":[{"type":"input_file","file_id":"file_1"}]}]`, "input[0].content[0]", "", ""},
 	} {
 		for model, want := range map[string]string{"chat": c.chat, "responses": c.responses, "demo": c.demo} {
