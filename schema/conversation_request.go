@@ -9,8 +9,8 @@ import (
 
 // NewConversationRequest is the body of POST /v1/conversations.
 type NewConversationRequest struct {
-	Items    []Item            `json:"items,omitzero"`
-	Metadata map[string]string `json:"metadata,omitzero"`
+	Items    []Item   `json:"items,omitzero"`
+	Metadata Metadata `json:"metadata,omitzero"`
 }
 
 // ParseNewConversation reads and checks the body of POST /v1/conversations.
@@ -19,7 +19,7 @@ func ParseNewConversation(body []byte) (*NewConversationRequest, *Error) {
 	if err := parseBody(body, &req); err != nil {
 		return nil, err
 	}
-	if err := checkMetadata(req.Metadata); err != nil {
+	if err := req.Metadata.check(); err != nil {
 		return nil, err
 	}
 	return &req, checkNewItems(req.Items)
@@ -37,11 +37,11 @@ func ParseDescription(body []byte) (map[string]string, *Error) {
 	if len(req.Metadata) == 0 {
 		return nil, missing("metadata")
 	}
-	var metadata map[string]string
+	var metadata Metadata
 	if json.Unmarshal(req.Metadata, &metadata) != nil {
 		return nil, Refuse(CodeInvalidValue, "metadata", "'metadata' must be an object of strings.")
 	}
-	return metadata, checkMetadata(metadata)
+	return metadata, metadata.check()
 }
 
 // ParseNewItems reads and checks the body of POST /v1/conversations/{id}/items.

@@ -49,11 +49,14 @@ func CheckJSON(body []byte) *Error {
 
 func checkToken(dec *jsontext.Decoder, tok jsontext.Token) *Error {
 	depth := dec.StackDepth()
-	_, members := dec.StackIndex(depth)
+	kind, members := dec.StackIndex(depth)
+	if kind == '{' {
+		members /= 2 // names count too
+	}
 	switch {
 	case depth > MaxDepth:
 		return Refuse(CodeInvalidJSON, "", "The body is nested deeper than %d levels.", MaxDepth)
-	case members > 2*MaxMembers:
+	case members > MaxMembers:
 		return Refuse(CodeInvalidJSON, "", "A list or object of the body has more than %d members.", MaxMembers)
 	case tok.Kind() == '0' && !safeNumber(tok.String()):
 		return Refuse(CodeInvalidJSON, "", "A number of the body is not kept exactly by every reader: at most 2^53.")
@@ -94,16 +97,21 @@ func syntax(err error) string {
 
 // semantic names the member whose value has the wrong type.
 func semantic(err error) *Error {
+	if refusal := (*Error)(nil); errors.As(err, &refusal) {
+		return refusal
+	}
 	var s *json.SemanticError
 	if !errors.As(err, &s) {
 		return Refuse(CodeInvalidJSON, "", "The body is not valid JSON: %s.", syntax(err))
 	}
-	param := strings.ReplaceAll(strings.TrimPrefix(string(s.JSONPointer), "/"), "/", ".")
-	if len(param) > MaxToken {
-		param = param[:MaxToken]
-	}
+	param := cutParam(strings.ReplaceAll(strings.TrimPrefix(string(s.JSONPointer), "/"), "/", "."))
 	if param == "" {
 		return Refuse(CodeInvalidValue, "", "The body must be a JSON object.")
 	}
 	return Refuse(CodeInvalidValue, param, "Invalid type for '%s'.", param)
+}
+
+// cutParam bounds the name of a member, which may be the caller's.
+func cutParam(name string) string {
+	return strings.ToValidUTF8(name[:min(len(name), MaxToken)], "")
 }

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -19,7 +20,19 @@ var goodBodies = []string{
 	`{"model":"m","input":[{"role":"user","content":"hi"},{"type":"web_search_call","id":"ws_1","status":"completed","action":{"type":"search","query":"q"}}]}`,
 	`{"model":"m","input":[{"type":"computer_call_output","call_id":"c","output":{"type":"computer_screenshot","image_url":"data:,"}}]}`,
 	`{"model":"m","input":"hi","reasoning":{"effort":"low"},"text":{"verbosity":"low"},"temperature":0.5,"include":[],"x_unknown":{"a":1}}`,
+	`{"model":"m","input":"hi","x":[` + strings.Repeat("0,", MaxMembers-1) + `0],"y":` + wideObject(MaxMembers) + `}`,
+	`{"model":"m","input":"hi","metadata":null}`,
+	`{"model":"m","input":"hi","metadata":{"a":""}}`,
 	`{"model":"m","input":"hi","metadata":{"a":"` + strings.Repeat("é", 512) + `"}}`,
+}
+
+// wideObject returns an object of n members.
+func wideObject(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"%d":0`, i)
+	}
+	return "{" + b.String()[1:] + "}"
 }
 
 var badBodies = []struct{ name, body, code, param string }{
@@ -32,7 +45,10 @@ var badBodies = []struct{ name, body, code, param string }{
 	{"invalid UTF-8", "{\"model\":\"\xff\",\"input\":\"hi\"}", CodeInvalidJSON, ""},
 	{"a lone surrogate", `{"model":"\ud800","input":"hi"}`, CodeInvalidJSON, ""},
 	{"too deep", `{"model":"m","input":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `}`, CodeInvalidJSON, ""},
-	{"too wide", `{"model":"m","input":"hi","x":[` + strings.Repeat("0,", 20_001) + `0]}`, CodeInvalidJSON, ""},
+	{"too wide", `{"model":"m","input":"hi","x":[` + strings.Repeat("0,", MaxMembers) + `0]}`, CodeInvalidJSON, ""},
+	{"too wide an object", `{"model":"m","input":"hi","x":` + wideObject(MaxMembers+1) + `}`, CodeInvalidJSON, ""},
+	{"metadata that is null", `{"model":"m","input":"hi","metadata":{"b":"","a":null}}`, CodeInvalidValue, "metadata.a"},
+	{"metadata that is a number", `{"model":"m","input":"hi","metadata":{"a":1}}`, CodeInvalidValue, "metadata.a"},
 	{"too large a number", `{"model":"m","input":"hi","x":9007199254740993}`, CodeInvalidJSON, ""},
 	{"a number of 400 digits", `{"model":"m","input":"hi","x":` + strings.Repeat("9", 400) + `}`, CodeInvalidJSON, ""},
 	{"a number beyond doubles", `{"model":"m","input":"hi","x":1e999}`, CodeInvalidJSON, ""},

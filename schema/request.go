@@ -11,34 +11,34 @@ import (
 // CreateRequest is the body of POST /v1/responses. Members that are only passed on or echoed are raw. Unknown members
 // are kept in Rest and otherwise ignored, as the API does.
 type CreateRequest struct {
-	Model              string            `json:"model,omitzero"`
-	Input              Input             `json:"input,omitzero"`
-	Instructions       *string           `json:"instructions,omitzero"`
-	PreviousResponseID *string           `json:"previous_response_id,omitzero"`
-	Conversation       jsontext.Value    `json:"conversation,omitzero"`
-	Tools              []Tool            `json:"tools,omitzero"`
-	ToolChoice         jsontext.Value    `json:"tool_choice,omitzero"`
-	ParallelToolCalls  *bool             `json:"parallel_tool_calls,omitzero"`
-	MaxToolCalls       *int64            `json:"max_tool_calls,omitzero"`
-	MaxOutputTokens    *int64            `json:"max_output_tokens,omitzero"`
-	Stream             *bool             `json:"stream,omitzero"`
-	StreamOptions      jsontext.Value    `json:"stream_options,omitzero"`
-	Background         *bool             `json:"background,omitzero"`
-	Generate           *bool             `json:"generate,omitzero"`
-	Store              *bool             `json:"store,omitzero"`
-	Include            []string          `json:"include,omitzero"`
-	Metadata           map[string]string `json:"metadata,omitzero"`
-	Temperature        *float64          `json:"temperature,omitzero"`
-	TopP               *float64          `json:"top_p,omitzero"`
-	TopLogprobs        *int64            `json:"top_logprobs,omitzero"`
-	Text               jsontext.Value    `json:"text,omitzero"`
-	Reasoning          jsontext.Value    `json:"reasoning,omitzero"`
-	Truncation         *string           `json:"truncation,omitzero"`
-	ServiceTier        *string           `json:"service_tier,omitzero"`
-	PromptCacheKey     *string           `json:"prompt_cache_key,omitzero"`
-	SafetyIdentifier   *string           `json:"safety_identifier,omitzero"`
-	User               *string           `json:"user,omitzero"`
-	Rest               jsontext.Value    `json:",embed"`
+	Model              string         `json:"model,omitzero"`
+	Input              Input          `json:"input,omitzero"`
+	Instructions       *string        `json:"instructions,omitzero"`
+	PreviousResponseID *string        `json:"previous_response_id,omitzero"`
+	Conversation       jsontext.Value `json:"conversation,omitzero"`
+	Tools              []Tool         `json:"tools,omitzero"`
+	ToolChoice         jsontext.Value `json:"tool_choice,omitzero"`
+	ParallelToolCalls  *bool          `json:"parallel_tool_calls,omitzero"`
+	MaxToolCalls       *int64         `json:"max_tool_calls,omitzero"`
+	MaxOutputTokens    *int64         `json:"max_output_tokens,omitzero"`
+	Stream             *bool          `json:"stream,omitzero"`
+	StreamOptions      jsontext.Value `json:"stream_options,omitzero"`
+	Background         *bool          `json:"background,omitzero"`
+	Generate           *bool          `json:"generate,omitzero"`
+	Store              *bool          `json:"store,omitzero"`
+	Include            []string       `json:"include,omitzero"`
+	Metadata           Metadata       `json:"metadata,omitzero"`
+	Temperature        *float64       `json:"temperature,omitzero"`
+	TopP               *float64       `json:"top_p,omitzero"`
+	TopLogprobs        *int64         `json:"top_logprobs,omitzero"`
+	Text               jsontext.Value `json:"text,omitzero"`
+	Reasoning          jsontext.Value `json:"reasoning,omitzero"`
+	Truncation         *string        `json:"truncation,omitzero"`
+	ServiceTier        *string        `json:"service_tier,omitzero"`
+	PromptCacheKey     *string        `json:"prompt_cache_key,omitzero"`
+	SafetyIdentifier   *string        `json:"safety_identifier,omitzero"`
+	User               *string        `json:"user,omitzero"`
+	Rest               jsontext.Value `json:",embed"`
 }
 
 // Input is the items that a request brings. A plain string is read as one user message.

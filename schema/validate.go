@@ -3,7 +3,6 @@ package schema
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -68,21 +67,6 @@ func (r *CreateRequest) validateNumbers() *Error {
 		return Refuse(CodeInvalidValue, "top_logprobs", "'top_logprobs' must be between 0 and 20.")
 	case r.Truncation != nil && *r.Truncation != "auto" && *r.Truncation != "disabled":
 		return Refuse(CodeInvalidValue, "truncation", "'truncation' must be 'auto' or 'disabled'.")
-	}
-	return nil
-}
-
-func (r *CreateRequest) validateMetadata() *Error { return checkMetadata(r.Metadata) }
-
-func checkMetadata(metadata map[string]string) *Error {
-	if len(metadata) > MaxMetadata {
-		return Refuse(CodeInvalidValue, "metadata", "'metadata' has more than %d pairs.", MaxMetadata)
-	}
-	for k, v := range metadata {
-		if utf8.RuneCountInString(k) > MaxMetadataKey || utf8.RuneCountInString(v) > MaxMetadataValue {
-			return Refuse(CodeInvalidValue, "metadata", "'metadata' has keys of at most %d characters, and values of at most %d.",
-				MaxMetadataKey, MaxMetadataValue)
-		}
 	}
 	return nil
 }
