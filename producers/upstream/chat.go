@@ -20,7 +20,7 @@ var chat = dialect{
 	list: "/models",
 	sign: bearer,
 	serves: []string{
-		paramVerbosity, paramLogprobs, paramCacheOptions, paramCacheRetention, paramPresence, paramFrequency,
+		paramVerbosity, paramLogprobs, paramTopLogprobs, paramCacheOptions, paramCacheRetention, paramPresence, paramFrequency,
 	},
 	encode: func(c *Config, r *Request) (any, error) { return encodeChat(c, r) },
 	decode: func(a *answer) decoder { return &chatDecoder{answer: a, calls: chatCalls{answer: a}} },

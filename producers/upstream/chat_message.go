@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -92,7 +93,7 @@ func (w *chatWriter) message(it *schema.Item, param string) error {
 	if role == "developer" {
 		role = "system"
 	}
-	content, err := chatContent(it.Content, param)
+	content, err := chatContent(it.Content, param+".content")
 	if err != nil {
 		return err
 	}
@@ -128,6 +129,7 @@ func (w *chatWriter) takeReasoning() string {
 	return r
 }
 
+// output writes what a call gave. A tool's message holds text: whoever has an image to show must say so as the user.
 func (w *chatWriter) output(it *schema.Item, param string) error {
 	content := it.Output
 	if content.Kind() != '"' {
@@ -135,8 +137,12 @@ func (w *chatWriter) output(it *schema.Item, param string) error {
 		if err := json.Unmarshal(it.Output, &parts); err != nil {
 			return schema.Refuse(schema.CodeInvalidValue, param+".output", "neither a string nor a list of parts")
 		}
+		if i := slices.IndexFunc(parts, func(p schema.Part) bool { return p.Text == nil }); i >= 0 {
+			return schema.Refuse(schema.CodeUnsupported, fmt.Sprintf("%s.output[%d]", param, i),
+				"parts of type %.40q are not available with this model in the output of a tool: give text, and show them in a message", parts[i].Type)
+		}
 		var err error
-		if content, err = chatContent(parts, param); err != nil {
+		if content, err = chatContent(parts, param+".output"); err != nil {
 			return err
 		}
 	}
@@ -163,7 +169,7 @@ func chatContent(parts schema.Content, param string) (jsontext.Value, error) {
 	}
 	list := make([]jsontext.Value, 0, len(parts))
 	for i := range parts {
-		part, err := chatPart(&parts[i], fmt.Sprintf("%s.content[%d]", param, i))
+		part, err := chatPart(&parts[i], fmt.Sprintf("%s[%d]", param, i))
 		if err != nil {
 			return nil, err
 		}

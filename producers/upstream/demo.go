@@ -60,7 +60,7 @@ func (d *demo) close()          {}
 
 // demoServes are what makes no other answer of a script.
 var demoServes = []string{
-	paramVerbosity, paramPresence, paramFrequency, paramCacheOptions, paramCacheRetention, paramSummary, paramOldSummary,
+	paramVerbosity, paramTopLogprobs, paramPresence, paramFrequency, paramCacheOptions, paramCacheRetention, paramSummary, paramOldSummary,
 }
 
 // demoKinds are the items that the demo can be told, or that say nothing to it.

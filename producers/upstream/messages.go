@@ -34,7 +34,7 @@ var messages = dialect{
 	path:   "/messages",
 	list:   "/models?limit=1000", // the default is a page of 20
 	sign:   signMessages,
-	serves: []string{paramVerbosity, paramSummary, paramOldSummary, paramCacheOptions, paramCacheRetention},
+	serves: []string{paramSummary, paramOldSummary, paramCacheOptions, paramCacheRetention},
 	count:  &errand{"/messages/count_tokens", encodeMessagesCount},
 	encode: func(c *Config, r *Request) (any, error) { return encodeMessages(c, r) },
 	relent: relentMessages,

@@ -3,7 +3,6 @@ package upstream
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,7 +11,7 @@ import (
 )
 
 // messagesRequest is the body of a messages call. prompt_cache_key has no counterpart and no influence on an answer: it
-// is left out. What has an influence and no counterpart is refused.
+// is left out. What has an influence and no counterpart is refused, here or before (serves.go).
 type messagesRequest struct {
 	Model        string            `json:"model"`
 	MaxTokens    int64             `json:"max_tokens"`
@@ -45,9 +44,6 @@ type messagesFormat struct {
 type messagesMetadata struct {
 	UserID string `json:"user_id"`
 }
-
-// includeLogprobs asks for what the Messages API does not know, and chat does.
-const includeLogprobs = "message.output_text.logprobs"
 
 func encodeMessages(c *Config, r *Request) (*messagesRequest, error) {
 	create := r.Create
@@ -93,26 +89,17 @@ const tierDefault = "default"
 // messagesTiers maps service_tier. Whoever pays for priority has it with auto.
 var messagesTiers = map[string]string{"": "", "auto": "auto", tierDefault: "standard_only", "priority": "auto"}
 
-// refuseMessages refuses what the Messages API has no word for, though the answer would be another one without it.
+// refuseMessages refuses the values that the Messages API has no word for, though it has the parameter.
 func refuseMessages(c *schema.CreateRequest) error {
-	verbosity := text(member(c.Text, "verbosity"))
 	_, tier := messagesTiers[deref(c.ServiceTier)]
-	for _, refused := range []struct {
-		param string
-		there bool
-	}{
-		{"truncation", deref(c.Truncation) == "auto"},
-		{"include", slices.Contains(c.Include, includeLogprobs)},
-		{"top_logprobs", c.TopLogprobs != nil && *c.TopLogprobs > 0},
-		{"text.verbosity", verbosity != "" && verbosity != "medium"}, // medium is the default
-		{"temperature", c.Temperature != nil && *c.Temperature > 1},
-		{"service_tier", !tier},
-	} {
-		if refused.there {
-			return schema.Refuse(schema.CodeUnsupported, refused.param, "this value of '%s' is not available with this model", refused.param)
-		}
+	param := "service_tier"
+	switch {
+	case c.Temperature != nil && *c.Temperature > 1:
+		param = "temperature"
+	case tier:
+		return nil
 	}
-	return nil
+	return schema.Refuse(schema.CodeUnsupported, param, "this value of '%s' is not available with this model", param)
 }
 
 // setFormat asks for an answer that keeps to a schema. There is no name for it, and no other place for what describes it

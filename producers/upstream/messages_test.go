@@ -21,7 +21,11 @@ func encode(t *testing.T, request string) (*messagesRequest, error) {
 	t.Helper()
 	s := &story{t: t}
 	s.readRequest([]byte(request))
-	return encodeMessages(new(Config{}.withDefaults()), &s.req)
+	body, err := (&endpoint{cfg: Config{}.withDefaults(), dialect: messages}).body(&s.req)
+	if err != nil {
+		return nil, err
+	}
+	return body.(*messagesRequest), nil
 }
 
 // What the Messages API has no word for is refused, with the name of the parameter: it is never just left out.

@@ -19,8 +19,8 @@ var responses = dialect{
 	list: "/models",
 	sign: bearer,
 	serves: []string{ // not moderation: its results are said of the response as a whole, which stays behind
-		paramTruncation, paramPrompt, paramContext, paramPrograms, paramImage, paramVerbosity, paramLogprobs, paramSummary, paramOldSummary,
-		paramReasonContext, paramReasonMode, paramCacheOptions, paramCacheRetention, paramPresence, paramFrequency,
+		paramTruncation, paramPrompt, paramContext, paramPrograms, paramImage, paramVerbosity, paramLogprobs, paramTopLogprobs,
+		paramSummary, paramOldSummary, paramReasonContext, paramReasonMode, paramCacheOptions, paramCacheRetention, paramPresence, paramFrequency,
 	},
 	count:    &errand{"/responses/input_tokens", encodeCount},
 	compact:  &errand{"/responses/compact", encodeCompact},

@@ -18,6 +18,7 @@ const (
 	paramImage          = "image"
 	paramVerbosity      = "text.verbosity"
 	paramLogprobs       = "include"
+	paramTopLogprobs    = "top_logprobs"
 	paramSummary        = "reasoning.summary"
 	paramOldSummary     = "reasoning.generate_summary"
 	paramReasonContext  = "reasoning.context"
@@ -27,6 +28,9 @@ const (
 	paramPresence       = "presence_penalty"
 	paramFrequency      = "frequency_penalty"
 )
+
+// includeLogprobs is what include says for the row of that name.
+const includeLogprobs = "message.output_text.logprobs"
 
 // params says when a request asks for something that only some dialects can serve: something whose absence would be seen
 // in the answer, or in what is done with the request. A dialect serves the rows that it names, and a request that asks
@@ -46,12 +50,13 @@ var params = []struct {
 	{paramModeration, given(paramModeration)},
 	{paramPrograms, given(paramPrograms)},
 	{paramImage, given(paramImage)},
-	{paramVerbosity, func(c *schema.CreateRequest) bool { return member(c.Text, "verbosity") != nil }},
+	{paramVerbosity, asks(answerText, "verbosity", "medium")},
 	{paramLogprobs, func(c *schema.CreateRequest) bool { return slices.Contains(c.Include, includeLogprobs) }},
-	{paramSummary, reasoning("summary", "auto")},
-	{paramOldSummary, reasoning("generate_summary", "auto")},
-	{paramReasonContext, reasoning("context", "auto")},
-	{paramReasonMode, reasoning("mode", "standard")},
+	{paramTopLogprobs, func(c *schema.CreateRequest) bool { return c.TopLogprobs != nil && *c.TopLogprobs > 0 }},
+	{paramSummary, asks(reasoning, "summary", "auto")},
+	{paramOldSummary, asks(reasoning, "generate_summary", "auto")},
+	{paramReasonContext, asks(reasoning, "context", "auto")},
+	{paramReasonMode, asks(reasoning, "mode", "standard")},
 	{paramCacheOptions, given(paramCacheOptions)},
 	{paramCacheRetention, given(paramCacheRetention)},
 	{paramPresence, nonzero(paramPresence)},
@@ -73,10 +78,13 @@ func nonzero(name string) func(*schema.CreateRequest) bool {
 	}
 }
 
-// reasoning asks if a member of reasoning wants more than the model does of its own accord.
-func reasoning(name, natural string) func(*schema.CreateRequest) bool {
+func answerText(c *schema.CreateRequest) jsontext.Value { return c.Text }
+func reasoning(c *schema.CreateRequest) jsontext.Value  { return c.Reasoning }
+
+// asks asks if a member of an object wants another thing than the model does of its own accord.
+func asks(object func(*schema.CreateRequest) jsontext.Value, name, natural string) func(*schema.CreateRequest) bool {
 	return func(c *schema.CreateRequest) bool {
-		v := member(c.Reasoning, name)
+		v := member(object(c), name)
 		return v != nil && string(v) != string(quote(natural))
 	}
 }
