@@ -184,8 +184,8 @@ func (c *Config) complete() {
 
 // check finds what no single setting shows. Its errors say what to do.
 func (c *Config) check() error {
-	return errors.Join(c.validateListen(), c.validateNATS(), c.validateDemo(), c.validateCORS(), c.validateLimits(),
-		c.validateWebSocket(), c.validateServers())
+	return errors.Join(c.validateListen(), c.validateNATS(), c.validateDemo(), c.validateUpstreams(), c.validateCORS(),
+		c.validateLimits(), c.validateWebSocket(), c.validateServers())
 }
 
 func (c *Config) validateListen() error {

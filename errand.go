@@ -31,12 +31,13 @@ func (e errands) CountTokens(ctx context.Context, req *schema.CreateRequest, pas
 
 // Compact implements [sseserver.Errands]. Where the upstream cannot compact, its model writes a summary.
 func (e errands) Compact(
-	ctx context.Context, tenant string, req *schema.CreateRequest, past []schema.Item,
+	ctx context.Context, ref schema.Ref, req *schema.CreateRequest, past []schema.Item,
 ) ([]schema.Item, *schema.Usage, error) {
 	turn, err := firstTurn(req, past)
 	if err != nil {
 		return nil, nil, err
 	}
+	turn.Response = ref.Response()
 	items, usage, err := e.router.Compact(ctx, turn)
 	if refusal := (*schema.Error)(nil); !errors.As(err, &refusal) || refusal.Code != schema.CodeUnsupported {
 		return items, usage, err
@@ -45,7 +46,7 @@ func (e errands) Compact(
 	if err != nil {
 		return nil, nil, err
 	}
-	it, err := e.broker.Compaction(tenant, text)
+	it, err := e.broker.Compaction(ref.Tenant(), text)
 	return []schema.Item{it}, usage, err
 }
 

@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -230,11 +234,12 @@ func TestServe_Admit(t *testing.T) {
 	}
 }
 
-// TestServe_OpenAI promises that OPENAI_API_KEY reaches the upstream, and nothing that the node writes.
+// TestServe_OpenAI promises that OPENAI_API_KEY reaches the upstream, and nothing that the node writes; and that the upstream
+// is told who asks.
 func TestServe_OpenAI(t *testing.T) {
 	keys := make(chan string, 10)
 	openAI := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		keys <- r.URL.Path + " " + r.Header.Get("Authorization")
+		keys <- r.URL.Path + " " + r.Header.Get("Authorization") + " " + r.Header.Get("User-Agent")
 		http.Error(w, `{"error":{"message":"no such key: sk-hush","code":"invalid_api_key"}}`, http.StatusUnauthorized)
 	}))
 	defer openAI.Close()
@@ -242,7 +247,7 @@ func TestServe_OpenAI(t *testing.T) {
 	t.Setenv("OPENAI_BASE_URL", openAI.URL+"/v1")
 	node := serveNode(t, "--nats.data="+t.TempDir(), "--log.level=debug")
 	_, body := node.do(t, "POST", "/v1/responses", `{"model":"gpt-5","input":"x"}`, nil)
-	if got, want := <-keys, "/v1/responses Bearer sk-hush"; got != want {
+	if got, want := <-keys, "/v1/responses Bearer sk-hush midstream/"+strings.Trim(version(), "()"); got != want {
 		t.Errorf("the upstream got %q, want %q", got, want)
 	}
 	if written := string(body) + node.out.String() + node.errors.String(); strings.Contains(written, "sk-hush") {
@@ -287,5 +292,19 @@ func TestServe_PortTaken(t *testing.T) {
 	code, _, stderr := runCommand(t, "serve", "--listen="+taken.Listener.Addr().String(), "--nats.data="+t.TempDir())
 	if code != exitError || !strings.Contains(stderr, "address already in use") {
 		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+}
+
+// TestServe_UpstreamNowhere promises that an upstream that cannot be called is a fault of the configuration, found before
+// anything is opened.
+func TestServe_UpstreamNowhere(t *testing.T) {
+	dir := t.TempDir()
+	file, data := filepath.Join(dir, "midstream.yaml"), filepath.Join(dir, "data")
+	if err := os.WriteFile(file, []byte("upstreams: [{name: far, dialect: chat}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := runCommand(t, "serve", "--config="+file, "--listen=127.0.0.1:0", "--nats.data="+data)
+	if _, err := os.Stat(data); code != exitUsage || !strings.Contains(stderr, "upstream far") || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("exit code %d, stderr %q, data %v", code, stderr, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/midstream-dev/midstream/producers/mcp"
 	"github.com/midstream-dev/midstream/producers/upstream"
@@ -50,10 +51,21 @@ func (c *Config) upstreams(log *slog.Logger) []upstream.Config {
 			MaxTokensName: u.MaxTokensName, SendReasoning: u.SendReasoning,
 			MaxTokens: u.MaxTokens, CachePrompts: u.CachePrompts, MCP: u.MCP,
 			Model: u.Model, Retries: u.Retries, Fallback: u.Fallback, MaxCalls: u.MaxCalls, MaxWait: u.MaxWait,
+			UserAgent: "midstream/" + strings.Trim(version(), "()"), // (devel) is no token
 			FirstByte: u.FirstByte, FirstToken: u.FirstToken, Idle: u.Idle, Total: u.Total, Logger: log,
 		})
 	}
 	return out
+}
+
+// validateUpstreams checks what the router will be made from, by making one: it contacts nobody.
+func (c *Config) validateUpstreams() error {
+	router, err := upstream.Open(c.upstreams(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return fmt.Errorf("upstreams: %w", err)
+	}
+	router.Close()
+	return nil
 }
 
 // validateServers checks what requests will name MCP servers by.

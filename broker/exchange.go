@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,6 +28,20 @@ func (b *Broker) Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange
 		return nil, fmt.Errorf("read exchange %s: not stored: %w", ref, ErrNotFound)
 	}
 	return x, nil
+}
+
+// RetryAt returns until when the upstream asks to be left alone whose failure a response ended with; the zero time where it
+// did not say, or the response ended otherwise. Its errors are those of [Broker.Read].
+func (b *Broker) RetryAt(ctx context.Context, ref schema.Ref) (time.Time, error) {
+	h, err := b.Read(ctx, ref)
+	if err != nil {
+		return time.Time{}, err
+	}
+	at, err := schema.RetryAt(h.Records)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the end of %s: %w", ref, err)
+	}
+	return at, nil
 }
 
 // maxRecalls bounds the responses that one call of Past reads at once: each may be a log of some size.

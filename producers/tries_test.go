@@ -115,6 +115,16 @@ func TestTries_EndTheResponse(t *testing.T) {
 	if resp.Error == nil || resp.Error.Code != schema.CodeRateLimit || resp.Error.Type != schema.TypeRateLimit {
 		t.Errorf("error %+v", resp.Error)
 	}
+	ref, err := schema.NewRef("default", resp.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries, _ := s.tries(records)
+	last := tries[len(tries)-1]
+	at, err := s.broker.RetryAt(t.Context(), ref)
+	if want := time.UnixMilli(last.Began + last.Took + 1000); err != nil || !at.Equal(want) {
+		t.Errorf("retry at %v, %v; the upstream asked for a second from %+v on", at, err, last)
+	}
 }
 
 // A node that is killed between two tries costs no more of them: the next attempt goes on counting, and each try is made

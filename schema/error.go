@@ -1,10 +1,16 @@
 package schema
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
-// Error is a refusal in the API's shape. Status is the HTTP status that it answers with; it is not part of the body.
+// Error is a refusal in the API's shape. Status is the HTTP status that it answers with, RetryAfter how long the caller is
+// asked to wait, 0 for no word of it; neither is part of the body.
 type Error struct {
-	Status  int    `json:"-"`
+	Status     int           `json:"-"`
+	RetryAfter time.Duration `json:"-"`
+
 	Message string `json:"message"`
 	Type    string `json:"type"`
 	Param   string `json:"param"`

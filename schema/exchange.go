@@ -3,6 +3,9 @@ package schema
 import (
 	"fmt"
 	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Exchange is what a response was asked, and what it has said so far: what other responses go on from.
@@ -67,6 +70,29 @@ func lastFrame(frames []byte) (last []byte, err error) {
 		last, frames = frames[:len(frames)-len(rest)], rest
 	}
 	return last, nil
+}
+
+// RetryAt returns until when the upstream asks to be left alone whose failure a response ended with: the try that failed so
+// says it. It is the zero time where the response did not end so, or the upstream did not say.
+func RetryAt(records []Record) (time.Time, error) {
+	state, err := lastState(records)
+	if err != nil {
+		return time.Time{}, err
+	}
+	why := state.Response().Error
+	for _, rec := range slices.Backward(records) {
+		var t Try
+		if why == nil || rec.Kind != RecordTry {
+			continue
+		}
+		if err := json.Unmarshal(rec.Body, &t); err != nil {
+			return time.Time{}, fmt.Errorf("read try: %w", err)
+		}
+		if t.Error == *why && t.RetryAfter > 0 {
+			return time.UnixMilli(t.Began + t.Took + t.RetryAfter), nil
+		}
+	}
+	return time.Time{}, nil
 }
 
 // Input returns the items that the request brought, each under an id by which it can be referred to.

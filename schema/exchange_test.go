@@ -3,6 +3,7 @@ package schema
 import (
 	"testing"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -68,4 +69,47 @@ func TestReadExchange(t *testing.T) {
 	add(seq.Finish(Completed, func(r *Response) { r.Status = StatusCompleted }))
 	records = append(records, Record{Kind: RecordRelease}) // a record without frames may come last
 	check(want)
+}
+
+// A response that an upstream has failed tells how long that asks to be left alone; one that failed for another reason, or
+// that has not ended, does not, whatever its tries say.
+func TestRetryAt(t *testing.T) {
+	t.Parallel()
+	busy := ResponseError{Code: CodeRateLimit, Type: TypeRateLimit, Message: "too many"}
+	lost := ResponseError{Code: "upstream_unavailable", Type: TypeUpstream, Message: "not there"}
+	for name, c := range map[string]struct {
+		tries []Try
+		ended *ResponseError
+		want  int64 // milliseconds since 1970; 0 for no word
+	}{
+		"it asks":            {[]Try{{Error: busy, Began: 1000, Took: 20, RetryAfter: 7000}}, &busy, 8020},
+		"it asked before":    {[]Try{{Error: busy, Began: 1000, RetryAfter: 7000}, {Error: lost, Began: 9000}}, &busy, 8000},
+		"it asks for more":   {[]Try{{Error: busy, Began: 1, RetryAfter: 1}, {Error: busy, Began: 1000, RetryAfter: 2000}}, &busy, 3000},
+		"another failed it":  {[]Try{{Error: busy, Began: 1000, RetryAfter: 7000}, {Error: lost, Began: 9000}}, &lost, 0},
+		"it does not say":    {[]Try{{Error: busy, Began: 1000}}, &busy, 0},
+		"it has not ended":   {[]Try{{Error: busy, Began: 1000, RetryAfter: 7000}}, nil, 0},
+		"no upstream did it": {nil, &busy, 0},
+	} {
+		cmd := testCommand("resp_1")
+		cmd.Request = []byte(`{"model":"m","input":"hi"}`)
+		records := []Record{must(cmd.RequestRecord())(t)}
+		fold := must(FoldRun(cmd.Ref(), records))(t)
+		for _, try := range c.tries {
+			records = append(records, Record{Kind: RecordTry, Body: must(json.Marshal(try))(t)})
+		}
+		if c.ended != nil {
+			seq := NewSequencer(&fold.State)
+			events := must(seq.Push("p", Event{Type: InProgress}))(t)
+			events = append(events, must(seq.Finish(Failed, func(r *Response) { r.Status, r.Error = StatusFailed, c.ended }))(t)...)
+			rec := Record{Kind: RecordEvents}
+			for i := range events {
+				rec.Frames = must(AppendFrame(rec.Frames, &events[i]))(t)
+			}
+			records = append(records, rec)
+		}
+		at, err := RetryAt(records)
+		if got := at.UnixMilli(); err != nil || at.IsZero() != (c.want == 0) || c.want != 0 && got != c.want {
+			t.Errorf("%s: %v, %v, want %d", name, at, err, c.want)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -27,9 +28,22 @@ func (s *Server) await(ctx context.Context, c echo.Context, ref schema.Ref) erro
 	}
 	resp := state.Response()
 	if failure := failure(resp); failure != nil {
+		failure.RetryAfter = s.restOf(ctx, ref, failure.Status)
 		return startedError{failure}
 	}
 	return s.answerStarted(c, resp)
+}
+
+// restOf is how long the upstream that failed a response asks to be left alone from now on; 0 where it does not.
+func (s *Server) restOf(ctx context.Context, ref schema.Ref, status int) time.Duration {
+	if s.cfg.RetryAt == nil || status != http.StatusTooManyRequests && status < http.StatusInternalServerError {
+		return 0
+	}
+	at, err := s.cfg.RetryAt(ctx, ref)
+	if err != nil { // the answer is worth more than its header
+		s.log.Warn("time to wait not read", "run", ref.Response(), "error", err)
+	}
+	return max(time.Until(at), 0)
 }
 
 // answerStarted answers a response whose run has begun.

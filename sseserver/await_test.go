@@ -1,8 +1,12 @@
 package sseserver
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
@@ -118,6 +122,44 @@ func TestAwait_FailureHasTheStatusOfItsCause(t *testing.T) {
 			t.Errorf("status %d: %s", resp.StatusCode, body)
 		}
 	})
+}
+
+// How long the upstream that failed a run asks to be left alone reaches the caller, as far as that time is not over; nothing is
+// said where it is, where the caller is to blame, or where the log cannot be read.
+func TestAwait_TellsHowLongToWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		code string
+		in   time.Duration
+		err  error
+		want string
+	}{
+		"rate limit":     {schema.CodeRateLimit, 6500 * time.Millisecond, nil, "7"},
+		"upstream":       {"upstream_unavailable", time.Minute, nil, "60"},
+		"over":           {schema.CodeRateLimit, -time.Second, nil, ""},
+		"caller's fault": {schema.CodeModelNotFound, time.Minute, nil, ""},
+		"unreadable":     {schema.CodeRateLimit, 0, errors.New("no log"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := servePipes(t, func(cfg *Config) {
+					cfg.RetryAt = func(context.Context, schema.Ref) (at time.Time, err error) {
+						if c.err == nil {
+							at = time.Now().Add(c.in)
+						}
+						return at, c.err
+					}
+				})
+				answer := s.later(t, unstreamed)
+				r := s.work(t)
+				s.memory.append(r.ref, r.begin(), r.fail(&schema.ResponseError{Code: c.code, Message: "m"}))
+				resp := <-answer
+				defer resp.Body.Close()
+				if got := resp.Header.Get("Retry-After"); got != c.want || resp.StatusCode < 400 {
+					t.Errorf("status %d, Retry-After %q, want %q", resp.StatusCode, got, c.want)
+				}
+			})
+		})
+	}
 }
 
 // A node that goes down sends a waiting creator to the response, which goes on, and invites no second run.

@@ -48,8 +48,8 @@ type Library interface {
 type Errands interface {
 	// CountTokens returns how many tokens the request would put before its model.
 	CountTokens(ctx context.Context, req *schema.CreateRequest, past []schema.Item) (int64, error)
-	// Compact returns items to go on with instead of the request's context; usage may be nil.
-	Compact(ctx context.Context, tenant string, req *schema.CreateRequest, past []schema.Item) ([]schema.Item, *schema.Usage, error)
+	// Compact returns items to go on with instead of the request's context; usage may be nil. ref names the answer, for logs.
+	Compact(ctx context.Context, ref schema.Ref, req *schema.CreateRequest, past []schema.Item) ([]schema.Item, *schema.Usage, error)
 }
 
 // Control ends responses, whoever works on them. Both methods are safe for concurrent use, and return broker.ErrNotFound for
@@ -129,6 +129,10 @@ type Config struct {
 	// Expect is told of a response just before it begins, so that following it finds it at once; release is called when
 	// the request is over. Nil does without.
 	Expect func(schema.Ref) (release func())
+
+	// RetryAt returns until when the upstream asks to be left alone that has failed a response; the zero time where it does
+	// not. Nil does without: such an answer has no Retry-After.
+	RetryAt func(context.Context, schema.Ref) (time.Time, error)
 
 	// Admit refuses a request that no producer could serve, with a *schema.Error. Nil admits all.
 	Admit func(context.Context, *schema.CreateRequest) error

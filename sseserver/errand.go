@@ -67,7 +67,11 @@ func (s *Server) compact(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("mint an id: %w", err)
 	}
-	items, usage, err := s.cfg.Errands.Compact(c.Request().Context(), o.tenant, o.req, past)
+	ref, err := schema.NewRef(o.tenant, "resp_"+hex.EncodeToString(id[:]))
+	if err != nil {
+		return fmt.Errorf("name the compaction: %w", err)
+	}
+	items, usage, err := s.cfg.Errands.Compact(c.Request().Context(), ref, o.req, past)
 	if err != nil {
 		return fmt.Errorf("compact: %w", err)
 	}
@@ -75,7 +79,7 @@ func (s *Server) compact(c echo.Context) error {
 		usage = &schema.Usage{}
 	}
 	return s.answer(c, http.StatusOK, compaction{
-		ID: "resp_" + hex.EncodeToString(id[:]), Object: "response.compaction", CreatedAt: o.at.Unix(), Output: items, Usage: usage,
+		ID: ref.Response(), Object: "response.compaction", CreatedAt: o.at.Unix(), Output: items, Usage: usage,
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
@@ -23,9 +24,12 @@ func (fixedErrands) CountTokens(_ context.Context, req *schema.CreateRequest, pa
 	return int64(len(strings.Fields(textOf(append(past, req.Input...))))), nil
 }
 
-func (fixedErrands) Compact(_ context.Context, tenant string, req *schema.CreateRequest, past []schema.Item) ([]schema.Item, *schema.Usage, error) {
+func (fixedErrands) Compact(_ context.Context, ref schema.Ref, req *schema.CreateRequest, past []schema.Item) ([]schema.Item, *schema.Usage, error) {
+	if req.Model == "busy" {
+		return nil, nil, fmt.Errorf("compact: %w", &schema.Error{Status: 429, Type: schema.TypeRateLimit, Code: schema.CodeRateLimit, RetryAfter: 6100 * time.Millisecond})
+	}
 	first, _, _ := strings.Cut(textOf(append(past, req.Input...)), " ")
-	return []schema.Item{{ID: "cmp_1", Type: schema.KindCompaction, EncryptedContent: new("ours:" + first + " of " + tenant)}}, nil, nil
+	return []schema.Item{{ID: "cmp_" + ref.Response(), Type: schema.KindCompaction, EncryptedContent: new("ours:" + first + " of " + ref.Tenant())}}, nil, nil
 }
 
 func textOf(items []schema.Item) string {
@@ -74,7 +78,7 @@ func TestErrands(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := schema.Input{
-		{ID: "cmp_1", Type: schema.KindMessage, Role: "developer", Content: schema.Content{schema.NewPart(schema.PartInputText, "one of default")}},
+		{ID: "cmp_" + c.ID, Type: schema.KindMessage, Role: "developer", Content: schema.Content{schema.NewPart(schema.PartInputText, "one of default")}},
 		{Type: schema.KindCompaction, EncryptedContent: new("somebody's")},
 	}
 	if diff := cmp.Diff(want, req.Input); diff != "" {
@@ -82,6 +86,11 @@ func TestErrands(t *testing.T) {
 	}
 	mustRefuse(t, s.do(t, s.request(t, http.MethodPost, "/v1/responses/input_tokens", `{"model":"mute","input":"x"}`)), 400, schema.CodeUnsupported)
 	mustRefuse(t, s.do(t, s.request(t, http.MethodPost, "/v1/responses/compact", `{"model":"demo","input":"x","previous_response_id":"resp_no"}`)), 400, schema.CodePreviousNotFound)
+	busy := s.do(t, s.request(t, http.MethodPost, "/v1/responses/compact", `{"model":"busy","input":"x"}`))
+	mustRefuse(t, busy, 429, schema.CodeRateLimit)
+	if got := busy.Header.Get("Retry-After"); got != "7" {
+		t.Errorf("Retry-After of an upstream that is busy: %q", got)
+	}
 	if n := len(s.memory.commands); n != 0 {
 		t.Errorf("%d runs were started", n)
 	}

@@ -1,12 +1,15 @@
 package sseserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -15,8 +18,8 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// retryAfter is when, in seconds, a caller that was refused for lack of room is asked to come back.
-const retryAfter = 2
+// retryAfter is when a caller that was refused for lack of room is asked to come back.
+const retryAfter = 2 * time.Second
 
 // codeErased goes with 410 for a response that was deleted, where the caller has known it.
 const codeErased = "erased"
@@ -53,11 +56,14 @@ func (s *Server) refuse(err error, c echo.Context) {
 	if c.Response().Committed {
 		panic(http.ErrAbortHandler)
 	}
-	h := c.Response().Header()
+	h, wait := c.Response().Header(), refusal.RetryAfter
 	if errors.As(err, new(startedError)) {
 		h.Set("X-Should-Retry", "false")
 	} else if refusal.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", strconv.Itoa(retryAfter))
+		wait = cmp.Or(wait, retryAfter)
+	}
+	if wait > 0 {
+		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	}
 	if err := s.answer(c, refusal.Status, body(refusal, err)); err != nil {
 		panic(http.ErrAbortHandler)

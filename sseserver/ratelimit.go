@@ -93,9 +93,7 @@ func (s *Server) limitRate(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set(headerRemaining, strconv.Itoa(int(max(left, 0))))
 		h.Set(headerReset, b.filling(float64(b.perMinute)-left).String())
 		if !taken {
-			wait := b.filling(1 - left)
-			h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-			return tooOften(b.perMinute, wait)
+			return tooOften(b.perMinute, b.filling(1-left))
 		}
 		return next(c)
 	}
@@ -104,6 +102,6 @@ func (s *Server) limitRate(next echo.HandlerFunc) echo.HandlerFunc {
 func tooOften(perMinute int, wait time.Duration) *schema.Error {
 	e := schema.Refuse(schema.CodeRateLimit, "",
 		"Rate limit reached: %d requests a minute. Please try again in %s.", perMinute, wait)
-	e.Status, e.Type = http.StatusTooManyRequests, schema.TypeRateLimit
+	e.Status, e.Type, e.RetryAfter = http.StatusTooManyRequests, schema.TypeRateLimit, wait
 	return e
 }

@@ -46,6 +46,8 @@ type Config struct {
 	// the credentials that callers give for them, go to the upstream. Only dialect responses has words for it.
 	MCP string
 
+	UserAgent string // how the caller calls itself, in a header of every request; midstream
+
 	DialTimeout time.Duration // one TCP connection, and one TLS handshake; 5 s
 	FirstByte   time.Duration // from the request to the first byte of an answer; 2 min: a long prompt is read first
 	FirstToken  time.Duration // from the request to the first event of an answer; 5 min, FirstByte if that is longer
@@ -83,6 +85,7 @@ func (c Config) withDefaults() Config {
 	}
 	set(&c.MaxTokensName, maxCompletionTokens)
 	set(&c.MaxTokens, 32_000)
+	set(&c.UserAgent, "midstream")
 	set(&c.DialTimeout, 5*time.Second)
 	set(&c.FirstByte, 2*time.Minute)
 	set(&c.FirstToken, max(5*time.Minute, c.FirstByte))

@@ -157,7 +157,7 @@ func (p *performance) play(req *Request) (Outcome, error) {
 		return Outcome{}, fail(http.StatusBadGateway, CodeUnavailable, nil, "demo fails, as its script says")
 	case p.has("busy"):
 		err := fail(http.StatusTooManyRequests, schema.CodeRateLimit, nil, "demo is busy, as its script says")
-		err.Public.Type, err.RetryAfter = schema.TypeRateLimit, time.Second
+		err.Public.Type, err.Public.RetryAfter = schema.TypeRateLimit, time.Second
 		return Outcome{}, err
 	}
 	if err := p.reason(); err != nil {

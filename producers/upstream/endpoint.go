@@ -173,6 +173,7 @@ func (e *endpoint) newRequest(ctx context.Context, method, path string, body io.
 	if err != nil {
 		return nil, fmt.Errorf("make request to upstream %s: %w", e.cfg.Name, withoutURL(err))
 	}
+	req.Header.Set("User-Agent", e.cfg.UserAgent)
 	e.dialect.sign(&e.cfg, req.Header)
 	return req, nil
 }

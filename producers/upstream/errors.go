@@ -28,10 +28,9 @@ const maxRetryAfter = time.Minute
 
 // Error is how a model call fails.
 type Error struct {
-	// Public is what the caller may be told: no key and no address of an upstream is in it.
+	// Public is what the caller may be told: no key and no address of an upstream is in it. Its RetryAfter is how long the
+	// upstream asks to be left alone, a minute at most.
 	Public *schema.Error
-	// RetryAfter is how long the upstream asks to be left alone, a minute at most; 0 if it does not say.
-	RetryAfter time.Duration
 
 	cause error
 }

@@ -54,7 +54,7 @@ func (g *gate) leave() {
 
 func (g *gate) busy() error {
 	err := fail(http.StatusTooManyRequests, CodeBusy, nil, "upstream %s has as many calls under way as it is allowed", g.name())
-	err.Public.Type, err.RetryAfter = schema.TypeRateLimit, min(g.config().MaxWait, maxRetryAfter)
+	err.Public.Type, err.Public.RetryAfter = schema.TypeRateLimit, min(g.config().MaxWait, maxRetryAfter)
 	return err
 }
 

@@ -130,7 +130,7 @@ func (x *exchange) refused(resp *http.Response, r *refusal) error {
 	}
 	err := statusError(x.cfg.Name, resp.StatusCode, r, x.redact)
 	if err.Public.Code != codeQuota {
-		err.RetryAfter = retryAfter(resp.Header)
+		err.Public.RetryAfter = retryAfter(resp.Header)
 	}
 	return err
 }

@@ -73,8 +73,8 @@ func newCourse(req *Request, emit func(schema.Event) error) *course {
 
 // remembered is the error of a try that the log tells of.
 func remembered(t *schema.Try) *Error {
-	return &Error{RetryAfter: asked(t), Public: &schema.Error{
-		Status: t.Status, Type: t.Error.Type, Code: t.Error.Code, Param: t.Error.Param, Message: t.Error.Message,
+	return &Error{Public: &schema.Error{
+		Status: t.Status, RetryAfter: asked(t), Type: t.Error.Type, Code: t.Error.Code, Param: t.Error.Param, Message: t.Error.Message,
 	}}
 }
 
@@ -120,7 +120,7 @@ func (c *course) failed(ctx context.Context, g *gate, err error) error {
 	t := schema.Try{
 		Turn: c.req.Turn + 1, Number: len(c.tries) + 1, Upstream: g.name(),
 		Began: c.began.UnixMilli(), Took: time.Since(c.began).Milliseconds(), Shown: c.shown,
-		Status: own.Public.Status, RetryAfter: own.RetryAfter.Milliseconds(),
+		Status: own.Public.Status, RetryAfter: own.Public.RetryAfter.Milliseconds(),
 		Error: schema.ResponseError{Code: own.Public.Code, Message: own.Public.Message, Type: own.Public.Type, Param: own.Public.Param},
 	}
 	c.tries, c.errs = append(c.tries, t), append(c.errs, own)

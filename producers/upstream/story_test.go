@@ -154,6 +154,9 @@ func checkKey(t *testing.T, dialect string, r *http.Request) {
 	if got != want {
 		t.Errorf("Authorization, X-Api-Key, Anthropic-Version = %q, want %q", got, want)
 	}
+	if name := r.Header.Get("User-Agent"); name != "midstream" {
+		t.Errorf("User-Agent = %q", name)
+	}
 }
 
 func (s *story) writeAnswer(w http.ResponseWriter) {
@@ -237,5 +240,5 @@ func (s *story) ending(outcome Outcome, err error) string {
 	if !errors.As(err, &e) {
 		return err.Error() + "\n"
 	}
-	return fmt.Sprintf("error %d %s\n%v\nretry after %v\n", e.Public.Status, e.Public.Type, err, e.RetryAfter)
+	return fmt.Sprintf("error %d %s\n%v\nretry after %v\n", e.Public.Status, e.Public.Type, err, e.Public.RetryAfter)
 }
