@@ -28,7 +28,7 @@ func (s *Server) await(ctx context.Context, c echo.Context, ref schema.Ref) erro
 	}
 	resp := state.Response()
 	if failure := failure(resp); failure != nil {
-		failure.RetryAfter = s.restOf(ctx, ref, failure.Status)
+		askToWait(c.Response().Header(), s.restOf(ctx, ref, failure.Status)) // the run is over: no retry by itself, but one in time
 		return startedError{failure}
 	}
 	return s.answerStarted(c, resp)

@@ -56,17 +56,24 @@ func (s *Server) refuse(err error, c echo.Context) {
 	if c.Response().Committed {
 		panic(http.ErrAbortHandler)
 	}
-	h, wait := c.Response().Header(), refusal.RetryAfter
-	if errors.As(err, new(startedError)) {
+	h := c.Response().Header()
+	switch {
+	case errors.As(err, new(startedError)):
 		h.Set("X-Should-Retry", "false")
-	} else if refusal.Status == http.StatusServiceUnavailable {
-		wait = cmp.Or(wait, retryAfter)
-	}
-	if wait > 0 {
-		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	case refusal.Status == http.StatusServiceUnavailable:
+		askToWait(h, cmp.Or(refusal.RetryAfter, retryAfter))
+	default:
+		askToWait(h, refusal.RetryAfter)
 	}
 	if err := s.answer(c, refusal.Status, body(refusal, err)); err != nil {
 		panic(http.ErrAbortHandler)
+	}
+}
+
+// askToWait says when to come back, in whole seconds, if there is anything to wait for.
+func askToWait(h http.Header, wait time.Duration) {
+	if wait > 0 {
+		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	}
 }
 
