@@ -19,7 +19,7 @@ func ParseNewConversation(body []byte) (*NewConversationRequest, *Error) {
 	if err := parseBody(body, &req); err != nil {
 		return nil, err
 	}
-	if err := req.Metadata.check(); err != nil {
+	if err := checkMetadata(req.Metadata); err != nil {
 		return nil, err
 	}
 	return &req, checkNewItems(req.Items)
@@ -41,7 +41,7 @@ func ParseDescription(body []byte) (map[string]string, *Error) {
 	if json.Unmarshal(req.Metadata, &metadata) != nil {
 		return nil, Refuse(CodeInvalidValue, "metadata", "'metadata' must be an object of strings.")
 	}
-	return metadata, metadata.check()
+	return metadata, checkMetadata(metadata)
 }
 
 // ParseNewItems reads and checks the body of POST /v1/conversations/{id}/items.

@@ -29,13 +29,13 @@ func (m *Metadata) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return nil
 }
 
-func (r *CreateRequest) validateMetadata() *Error { return r.Metadata.check() }
+func (r *CreateRequest) validateMetadata() *Error { return checkMetadata(r.Metadata) }
 
-func (m Metadata) check() *Error {
-	if len(m) > MaxMetadata {
+func checkMetadata(metadata Metadata) *Error {
+	if len(metadata) > MaxMetadata {
 		return Refuse(CodeInvalidValue, "metadata", "'metadata' has more than %d pairs.", MaxMetadata)
 	}
-	for k, v := range m {
+	for k, v := range metadata {
 		if utf8.RuneCountInString(k) > MaxMetadataKey || utf8.RuneCountInString(v) > MaxMetadataValue {
 			return Refuse(CodeInvalidValue, "metadata", "'metadata' has keys of at most %d characters, and values of at most %d.",
 				MaxMetadataKey, MaxMetadataValue)

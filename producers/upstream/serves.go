@@ -81,7 +81,7 @@ func nonzero(name string) func(*schema.CreateRequest) bool {
 func answerText(c *schema.CreateRequest) jsontext.Value { return c.Text }
 func reasoning(c *schema.CreateRequest) jsontext.Value  { return c.Reasoning }
 
-// asks asks if a member of an object wants another thing than the model does of its own accord.
+// asks is true if a member of an object wants another thing than the model does of its own accord.
 func asks(object func(*schema.CreateRequest) jsontext.Value, name, natural string) func(*schema.CreateRequest) bool {
 	return func(c *schema.CreateRequest) bool {
 		v := member(object(c), name)
