@@ -114,3 +114,14 @@ func said(t *testing.T, up Upstream, req *Request) (string, error) {
 	})
 	return text, err
 }
+
+// What an earlier response leads to is judged as what the request itself brings: the demo is not told what it cannot read.
+func TestDemo_RefusesItemsOfHostedToolsFromThePast(t *testing.T) {
+	t.Parallel()
+	req := ask("demo", "Go on.")
+	req.Input = append([]schema.Item{{Type: "web_search_call", ID: "ws_1"}}, req.Input...)
+	_, err := said(t, openOne(t, Config{Name: "demo", Dialect: "demo"}, "demo"), req)
+	if public, ok := errors.AsType[*schema.Error](err); !ok || public.Status != 400 || public.Param != "input[0]" {
+		t.Errorf("err = %v", err)
+	}
+}
