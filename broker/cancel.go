@@ -177,7 +177,8 @@ func (c *cancellation) claim(ctx context.Context, last *heard) error {
 	return err
 }
 
-// cancelClaim is the body of the claim by which a Cancel takes a log: a [schema.Claim].
+// cancelClaim is the body of the claim by which a Cancel takes a log: a [schema.Claim]. Who takes the run over from a Cancel
+// that died behind it ends the response, and does not go on with it.
 var cancelClaim = []byte(`{"node":"","cancel":true}`)
 
 // end ends the response of a log that nobody owns, or that is ours.
@@ -211,14 +212,16 @@ func (c *cancellation) writer(h *History, fold *schema.Run) *Writer {
 	return c.b.Writer(h, fold.Attempt+1, c.nonce)
 }
 
-// write appends the end. That of a run which nobody has begun to work at is small, and goes into the claim's own record.
+// write appends the end. That of a run which nobody has begun to work at is small, and goes into the claim's own record; but
+// what a response leaves in a conversation stands there behind the claim, and before the end.
 func (c *cancellation) write(ctx context.Context, w *Writer, fold *schema.Run) error {
-	unclaimed, ours := fold.Attempt == 0, fold.Nonce == c.nonce
+	ours := fold.Nonce == c.nonce
+	together := fold.Attempt == 0 && fold.Command.Conversation == nil
 	events, err := fold.CancelFromLog()
 	switch {
 	case err != nil:
 		return err
-	case unclaimed:
+	case together:
 		err = w.Commit(ctx, schema.RecordClaim, cancelClaim, events...)
 	case !ours:
 		err = w.Commit(ctx, schema.RecordClaim, cancelClaim)
@@ -226,7 +229,10 @@ func (c *cancellation) write(ctx context.Context, w *Writer, fold *schema.Run) e
 	if !ours && err == nil {
 		c.b.metrics.cancels.WithLabelValues("nobody").Inc()
 	}
-	if unclaimed || err != nil {
+	if together || err != nil {
+		return err
+	}
+	if err := c.b.contribute(ctx, fold, w.attempt, events[len(events)-1].Response); err != nil {
 		return err
 	}
 	if err := w.Append(ctx, events...); err != nil {

@@ -67,9 +67,11 @@ func (r *run) endCancelled(ctx context.Context) (bool, error) {
 	if r.fold.Attempt == 0 {
 		return false, nil
 	}
-	asked, err := r.node.Control.CancelAsked(ctx, r.ref)
-	if err != nil || !asked {
-		return false, err
+	if !r.fold.Cancelled { // else a Cancel has died behind its claim
+		asked, err := r.node.Control.CancelAsked(ctx, r.ref)
+		if err != nil || !asked {
+			return false, err
+		}
 	}
 	events, err := r.fold.CancelFromLog()
 	return true, r.close(ctx, events, err)

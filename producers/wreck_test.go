@@ -48,7 +48,12 @@ func (s *stage) command(body string) *schema.Command {
 // wreck begins the log of a request, claimed by a node that will die.
 func (s *stage) wreck(body string, left int) *wreck {
 	s.Helper()
-	w := &wreck{stage: s, cmd: s.command(body), left: left}
+	return s.wreckOf(s.command(body), left)
+}
+
+func (s *stage) wreckOf(cmd *schema.Command, left int) *wreck {
+	s.Helper()
+	w := &wreck{stage: s, cmd: cmd, left: left}
 	rec, err := w.cmd.RequestRecord()
 	if err != nil {
 		s.Fatal(err)

@@ -69,12 +69,14 @@ type Run struct {
 	State   State
 	Attempt int
 	Nonce   string
-	Idle    int    // attempts at the end of the log that got nowhere
-	Usage   *Usage // of the turns that have ended
-	Turn    *Turn  // the last one; nil before the first
-	Tries   []Try  // that have failed since then
-	Results map[string]Result
-	Chain   Digest
+	Idle    int // attempts at the end of the log that got nowhere
+	// Cancelled says that somebody has claimed the log in order to cancel the response: whoever comes next ends it.
+	Cancelled bool
+	Usage     *Usage // of the turns that have ended
+	Turn      *Turn  // the last one; nil before the first
+	Tries     []Try  // that have failed since then
+	Results   map[string]Result
+	Chain     Digest
 }
 
 // FoldRun folds a log from its request record.
@@ -121,7 +123,12 @@ func (r *Run) applyBody(rec *Record) (err error) {
 		r.Command, err = ParseCommand(rec.Body)
 	case RecordClaim:
 		r.Attempt, r.Nonce, r.Idle = rec.Attempt, rec.Nonce, r.Idle+1
-		return nil
+		var c Claim
+		if len(rec.Body) > 0 {
+			err = json.Unmarshal(rec.Body, &c)
+		}
+		r.Cancelled = r.Cancelled || c.Cancel
+		return err
 	case RecordRelease:
 		r.Idle = max(0, r.Idle-1)
 		return nil
