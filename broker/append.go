@@ -165,6 +165,19 @@ func insist[T any](ctx context.Context, read func(context.Context) (T, error)) (
 	}
 }
 
+// growing repeats a read as long as what it lacks is time and it can be given more, so that whoever does not insist on an
+// answer has one all the same where only the line is slow.
+func growing(ctx context.Context, read func(context.Context) error) error {
+	var tries allowance
+	for {
+		before := tries.limit
+		err := read(tries.lend(ctx))
+		if tries.note(err); err == nil || tries.limit == before {
+			return err
+		}
+	}
+}
+
 func (b *Broker) ask(ctx context.Context, stream string, q leaderQuery) (*stored, error) {
 	ctx, cancel := b.conns.outages.try(ctx)
 	defer cancel()

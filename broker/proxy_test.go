@@ -4,7 +4,9 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // proxy carries bytes between clients and a server, and loses what the server says when it is told to.
@@ -12,6 +14,7 @@ type proxy struct {
 	listener net.Listener
 	target   string
 	done     sync.WaitGroup
+	rate     atomic.Int64 // bytes a second of what the server says, on each link; 0 for no limit
 
 	mu    sync.Mutex
 	links map[*link]struct{}
@@ -22,6 +25,7 @@ type link struct {
 	client, server net.Conn
 	deaf           chan struct{} // closed: the client hears nothing more
 	once           sync.Once
+	rate           *atomic.Int64
 }
 
 func mustProxy(tb testing.TB, target string) *proxy {
@@ -47,7 +51,7 @@ func (p *proxy) accept() {
 			client.Close()
 			continue
 		}
-		l := &link{client: client, server: server, deaf: make(chan struct{})}
+		l := &link{client: client, server: server, deaf: make(chan struct{}), rate: &p.rate}
 		p.mu.Lock()
 		p.links[l] = struct{}{}
 		p.mu.Unlock()
@@ -58,7 +62,7 @@ func (p *proxy) accept() {
 
 // answers carries what the server says until the link is deaf; the first answer after that is lost, and the link breaks.
 func (l *link) answers() {
-	buf := make([]byte, 4096)
+	buf := make([]byte, 64<<10)
 	for {
 		n, err := l.server.Read(buf)
 		if err != nil {
@@ -68,6 +72,9 @@ func (l *link) answers() {
 		case <-l.deaf:
 			return
 		default:
+		}
+		if rate := l.rate.Load(); rate > 0 {
+			<-time.After(time.Duration(n) * time.Second / time.Duration(rate))
 		}
 		if _, err := l.client.Write(buf[:n]); err != nil {
 			return

@@ -41,7 +41,15 @@ func (s source) Read(ctx context.Context, ref schema.Ref, after, upto uint64, yi
 	if err != nil {
 		return err
 	}
-	return s.b.replay(ctx, p, after, upto, func(h *heard) error { return yield(served(h)) })
+	return growing(ctx, func(ctx context.Context) error {
+		return s.b.replay(ctx, p, after, upto, func(h *heard) error {
+			err := yield(served(h))
+			if err == nil {
+				after = h.position // a try that comes after this one goes on from here
+			}
+			return err
+		})
+	})
 }
 
 func (s source) Sealed(ctx context.Context, ref schema.Ref) (frames []byte, found bool, err error) {
