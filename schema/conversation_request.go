@@ -91,7 +91,7 @@ func checkNewItems(items []Item) *Error {
 	return checkItems("items", items)
 }
 
-// MintItem gives an item that has no id one of its kind's. The key is unique.
+// MintItem gives an item that has no id one of its kind's. The key is unique: see [ConversationItemKey].
 func (it *Item) MintItem(key string) {
 	if it.ID == "" {
 		it.ID = prefixOf(it.Type) + "_" + key

@@ -96,6 +96,35 @@ func ResponseOf(item string) (response string, ok bool) {
 // itemDigits is how many hexadecimal digits the number of an item has in its id.
 const itemDigits = 4
 
+// ConversationItemKey returns what [Item.MintItem] takes for an item that is added to a conversation by itself: the id leads
+// back to the conversation. unique must be hexadecimal, of [UniqueDigits], and no other item's there.
+func ConversationItemKey(conversation, unique string) string {
+	return strings.TrimPrefix(conversation, conversationPrefix) + conversationMark + unique
+}
+
+// ConversationOf returns the conversation that an item id was minted for. As with [ResponseOf], whether there is such a
+// conversation, and such an item in it, is not said.
+func ConversationOf(item string) (conversation string, ok bool) {
+	_, rest, _ := strings.Cut(item, "_")
+	key, unique, _ := strings.Cut(rest, conversationMark)
+	if len(key) != conversationDigits || len(unique) != UniqueDigits || strings.Trim(key+unique, "0123456789abcdef") != "" {
+		return "", false
+	}
+	return conversationPrefix + key, true
+}
+
+// UniqueDigits is how many hexadecimal digits tell the items of a conversation apart: few enough for an id of 64 characters,
+// and enough for 96 random bits.
+const UniqueDigits = 24
+
+// The form of a conversation's id, and what stands behind it in an item's id: no key of a response has that in it, so none
+// leads to a conversation.
+const (
+	conversationPrefix = "conv_"
+	conversationDigits = 32
+	conversationMark   = "_"
+)
+
 func responseKey(response string) string {
 	key := strings.TrimPrefix(response, "resp_")
 	if len(key) <= maxKey {

@@ -127,3 +127,30 @@ func TestResponseOf(t *testing.T) {
 		}
 	}
 }
+
+// The id of an item that was added to a conversation leads back to it, within the API's bound; those of responses, callers and
+// strangers lead to no conversation, and it leads to no response that anybody can have.
+func TestConversationOf(t *testing.T) {
+	t.Parallel()
+	const conversation, unique = "conv_019350000000700080000000000000a1", "0123456789abcdef01234567"
+	for _, kind := range []string{KindMessage, KindFunctionOutput, KindApprovalRequest} {
+		it := Item{Type: kind}
+		it.MintItem(ConversationItemKey(conversation, unique))
+		if got, ok := ConversationOf(it.ID); !ok || got != conversation || !ValidToken(it.ID) {
+			t.Errorf("%s leads to %q", it.ID, got)
+		}
+		if response, ok := ResponseOf(it.ID); ok && !strings.Contains(response[len("resp_"):], "_") {
+			t.Errorf("%s leads to %s too", it.ID, response)
+		}
+	}
+	for _, id := range []string{
+		"", "msg", "msg_", "msg__", "_", ItemID("resp_019350000000700080000000000000a1", KindMessage, 7),
+		InputID("resp_Abcdefghij0123456", KindMessage, 7), "msg_019350000000700080000000000000a1",
+		"msg_019350000000700080000000000000a1_", "msg_019350000000700080000000000000a1_" + unique + "0",
+		"msg_01935000000070008000000000000.>_" + unique, "msg_019350000000700080000000000000A1_" + unique, strings.Repeat("x", 300),
+	} {
+		if got, ok := ConversationOf(id); ok {
+			t.Errorf("%q leads to %s", id, got)
+		}
+	}
+}

@@ -59,11 +59,11 @@ func (s *Server) createConversation(c echo.Context) error {
 	if _, err := new(schema.Conversation).Add(req.Items); err != nil {
 		return err // before anything is stored
 	}
-	if err := s.dress(tenant, req.Items); err != nil {
-		return err
-	}
 	id, err := mintConversation()
 	if err != nil {
+		return err
+	}
+	if err := s.dress(tenant, id, req.Items); err != nil {
 		return err
 	}
 	ctx, cancel := s.settling(c)
@@ -149,10 +149,27 @@ func (s *Server) changeConversation(c echo.Context, change broker.ConversationCh
 	return v, nil
 }
 
+// conversationItems returns the items of a conversation, none if it is not there for this caller.
+func (s *Server) conversationItems(ctx context.Context, tenant, id string) ([]schema.Item, error) {
+	if s.cfg.Conversations == nil {
+		return nil, nil
+	}
+	v, err := s.cfg.Conversations.Conversation(ctx, tenant, id)
+	if errors.Is(err, broker.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.Items(), nil
+}
+
+const conversationPrefix = "conv_"
+
 // mintConversation returns conv_ and a UUIDv7.
 func mintConversation() (string, error) {
 	key, err := mintKey()
-	return "conv_" + key, err
+	return conversationPrefix + key, err
 }
 
 func mintKey() (string, error) {

@@ -1,6 +1,8 @@
 package sseserver
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
@@ -38,7 +40,7 @@ func (s *Server) addItems(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.dress(tenant, items); err != nil {
+	if err := s.dress(tenant, c.Param("id"), items); err != nil {
 		return err
 	}
 	_, err = s.changeConversation(c, adding(items))
@@ -59,17 +61,16 @@ func adding(items []schema.Item) broker.ConversationChange {
 	return func(v *schema.Conversation) (*schema.Fact, error) { return v.Add(items) }
 }
 
-// dress gives new items what they are kept with: an id and a status. A compaction is kept as what it stands for.
-func (s *Server) dress(tenant string, items []schema.Item) error {
+// dress gives new items what they are kept with: an id, which leads back to the conversation, and a status. A compaction is
+// kept as what it stands for.
+func (s *Server) dress(tenant, conversation string, items []schema.Item) error {
 	if err := s.unfold(tenant, items); err != nil {
 		return err
 	}
 	for i := range items {
-		key, err := mintKey()
-		if err != nil {
-			return err
-		}
-		items[i].MintItem(key)
+		unique := make([]byte, schema.UniqueDigits/2)
+		rand.Read(unique) // never fails
+		items[i].MintItem(schema.ConversationItemKey(conversation, hex.EncodeToString(unique)))
 		items[i] = items[i].Kept()
 	}
 	return nil

@@ -44,7 +44,7 @@ func (s *site) call(tb testing.TB, method, path, body string, headers ...string)
 }
 
 var (
-	minted  = regexp.MustCompile(`\b(conv|msg|fc|item)_[0-9a-f]{12}7[0-9a-f]{19}\b`)
+	minted  = regexp.MustCompile(`\b(conv|msg|fc|item)_[0-9a-f]{12}7[0-9a-f]{19}(?:_[0-9a-f]{24})?\b`)
 	stamped = regexp.MustCompile(`"created_at":1[0-9]{9}\b`)
 )
 

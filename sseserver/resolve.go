@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -98,28 +99,28 @@ func (s *Server) exchange(ctx context.Context, tenant, id string) (*schema.Excha
 	return x, nil
 }
 
-// dereference puts items in the place of references to them. An item's id tells the response that has it.
+// dereference puts items in the place of references to them. An item's id tells the response or the conversation that has it.
 func (s *Server) dereference(ctx context.Context, o *order) error {
-	refs := map[string][]int{} // input positions by response
+	refs := map[string][]int{} // input positions by response or conversation
 	for i := range o.req.Input {
 		it := &o.req.Input[i]
 		if it.Type != schema.KindItemReference {
 			continue
 		}
-		response, ok := schema.ResponseOf(it.ID)
+		home, ok := homeOf(it.ID)
 		if !ok {
 			return itemNotFound(it.ID)
 		}
-		refs[response] = append(refs[response], i)
+		refs[home] = append(refs[home], i)
 	}
 	if len(refs) > schema.MaxThread {
-		return schema.Refuse(schema.CodeInvalidValue, "input", "References to items of more than %d responses.", schema.MaxThread)
+		return schema.Refuse(schema.CodeInvalidValue, "input", "References to items of more than %d responses and conversations.", schema.MaxThread)
 	}
 	found := make([]schema.Item, len(o.req.Input))
 	lookups, ctx := errgroup.WithContext(ctx)
 	lookups.SetLimit(maxLookups)
-	for response, at := range refs {
-		lookups.Go(func() error { return s.lookUp(ctx, o, response, at, found) })
+	for home, at := range refs {
+		lookups.Go(func() error { return s.lookUp(ctx, o, home, at, found) })
 	}
 	if err := lookups.Wait(); err != nil {
 		return err
@@ -132,30 +133,53 @@ func (s *Server) dereference(ctx context.Context, o *order) error {
 	return nil
 }
 
-// lookUp finds the items at some positions of the input in one response.
-func (s *Server) lookUp(ctx context.Context, o *order, response string, at []int, found []schema.Item) error {
-	x, err := s.exchange(ctx, o.tenant, response)
+// homeOf returns the response or the conversation that an item id was minted for.
+func homeOf(item string) (id string, ok bool) {
+	if id, ok = schema.ConversationOf(item); ok {
+		return id, true
+	}
+	return schema.ResponseOf(item)
+}
+
+// lookUp finds the items at some positions of the input in one response or conversation.
+func (s *Server) lookUp(ctx context.Context, o *order, home string, at []int, found []schema.Item) error {
+	kept, running, err := s.itemsOf(ctx, o.tenant, home)
 	if err != nil {
 		return err
 	}
 	items := map[string]schema.Item{}
-	if x != nil {
-		for _, it := range x.Items() {
-			items[it.ID] = it
-		}
+	for _, it := range kept {
+		items[it.ID] = it
 	}
 	for _, i := range at {
 		it, ok := items[o.req.Input[i].ID]
 		switch {
 		case !ok:
 			return itemNotFound(o.req.Input[i].ID)
-		case !x.Response.Ended() && (it.Status == schema.StatusInProgress || it.Status == "calling"):
+		case running != "" && (it.Status == schema.StatusInProgress || it.Status == "calling"):
 			return schema.Refuse(schema.CodeInvalidValue, "input",
-				"Item with id '%s' is not finished: its response is still %s.", quote(it.ID), x.Response.Status)
+				"Item with id '%s' is not finished: its response is still %s.", quote(it.ID), running)
 		}
 		found[i] = it
 	}
 	return nil
+}
+
+// itemsOf returns the items of a response or a conversation of the tenant, none if it is not there for this caller; and the
+// status of a response that has not ended.
+func (s *Server) itemsOf(ctx context.Context, tenant, home string) (items []schema.Item, running string, err error) {
+	if strings.HasPrefix(home, conversationPrefix) {
+		items, err = s.conversationItems(ctx, tenant, home)
+		return items, "", err
+	}
+	x, err := s.exchange(ctx, tenant, home)
+	if err != nil || x == nil {
+		return nil, "", err
+	}
+	if !x.Response.Ended() {
+		running = x.Response.Status
+	}
+	return x.Items(), running, nil
 }
 
 // itemNotFound has OpenAI's own words and status for it.
