@@ -60,9 +60,11 @@ type NATSConfig struct {
 	Listen   string     `placeholder:"HOST:PORT" help:"Address on which other programs reach the embedded server. Needs user and password."`
 	Sync     SyncPolicy `default:"always" help:"When the embedded server calls fsync: always (before each acknowledgement), or an interval such as 1s, which is many times faster and may lose that much in a power cut."`
 
-	Partitions int    `placeholder:"NUMBER" help:"Partitions of the log, fixed by the first start. 0: 16 at first, then what is there."`
-	Replicas   int    `default:"1" help:"Copies of every stream, in a NATS cluster."`
-	SecretKey  Secret `help:"32 bytes in base64 (openssl rand -base64 32), the same on all nodes: seals the credentials that callers give for MCP servers. The embedded server makes its own."`
+	Partitions int      `placeholder:"NUMBER" help:"Partitions of the log, fixed by the first start. 0: 16 at first, then what is there."`
+	Replicas   int      `default:"1" help:"Copies of every stream, in a NATS cluster."`
+	SecretKey  Secret   `help:"32 bytes in base64 (openssl rand -base64 32), the same on all nodes: seals the credentials that callers give for MCP servers. The embedded server makes its own. A node with another key is refused."`
+	OtherKeys  []Secret `placeholder:"KEY" help:"Keys that open what is sealed, and seal nothing. To change secret_key, name the new one here on every node; then make it secret_key and name the old one here; then take that out."`
+	RenewKey   bool     `help:"Start with this secret_key although the one before is lost. What that has sealed stays closed: credentials of runs in the queue, and compactions."`
 }
 
 // MCPConfig says which MCP servers may be used.

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,12 +16,17 @@ import (
 
 // broker says which NATS to use, and how.
 func (c *Config) broker() (broker.Config, error) {
-	key, err := base64.StdEncoding.DecodeString(c.NATS.SecretKey.Reveal())
-	if err != nil || (c.NATS.SecretKey != "" && len(key) != 32) {
-		return broker.Config{}, errors.New("nats.secret_key: not 32 bytes in base64: openssl rand -base64 32 makes them")
+	key, err := c.NATS.SecretKey.key("nats.secret_key")
+	if err != nil {
+		return broker.Config{}, err
 	}
-	if c.NATS.SecretKey == "" {
-		key = nil
+	var others [][]byte
+	for _, s := range c.NATS.OtherKeys {
+		other, err := s.key("nats.other_keys")
+		if err != nil {
+			return broker.Config{}, err
+		}
+		others = append(others, other)
 	}
 	security, err := c.NATS.tls()
 	if err != nil {
@@ -30,7 +34,8 @@ func (c *Config) broker() (broker.Config, error) {
 	}
 	out := broker.Config{
 		URL: c.NATS.URL, User: c.NATS.User, Password: c.NATS.Password.Reveal(), Creds: c.NATS.Creds, TLS: security,
-		Monitor: c.NATS.Monitor, Partitions: c.NATS.Partitions, Replicas: c.NATS.Replicas, SecretKey: key,
+		Monitor: c.NATS.Monitor, Partitions: c.NATS.Partitions, Replicas: c.NATS.Replicas,
+		SecretKey: key, OtherKeys: others, RenewKey: c.NATS.RenewKey,
 		LogAge: c.LogAge(), ArchiveAge: c.Limits.ArchiveAge,
 		LogBytes: int64(c.Limits.LogBytes), RunBytes: int64(c.Limits.QueueBytes), ConversationBytes: int64(c.Limits.ConversationBytes),
 		AckWait: c.Limits.AckWait, Heartbeat: c.Limits.Heartbeat,
@@ -39,6 +44,18 @@ func (c *Config) broker() (broker.Config, error) {
 		out.DataDir, out.Listen, out.SyncInterval = c.NATS.Data, c.NATS.Listen, time.Duration(c.NATS.Sync)
 	}
 	return out, nil
+}
+
+// key returns the 32 bytes that the secret is in base64; nil for none. setting is what the error names.
+func (s Secret) key(setting string) ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	key, err := base64.StdEncoding.DecodeString(s.Reveal())
+	if err != nil || len(key) != 32 {
+		return nil, fmt.Errorf("%s: not 32 bytes in base64: openssl rand -base64 32 makes them", setting)
+	}
+	return key, nil
 }
 
 // tls returns nil if the operator names no certificate: a tls:// URL works without one.

@@ -94,14 +94,16 @@ func (b *Broker) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// prepare makes or checks the streams, and waits for a cluster that is starting until ctx ends.
+// prepare makes or checks the streams, and waits for a cluster that is starting until ctx ends. Of two first starts at once one
+// makes the run stream, and the other begins again, with what that one has fixed.
 func (b *Broker) prepare(ctx context.Context) (int, error) {
 	var wait backoff
 	for {
 		try, cancel := context.WithTimeout(ctx, prepareTimeout)
-		partitions, err := prepare(try, b.js, b.cfg)
+		partitions, err := prepare(try, b.js, b.cfg, b.vault)
 		cancel()
-		if err == nil || !unreachable(err) || wait.wait(ctx) != nil {
+		made := errors.Is(err, jetstream.ErrStreamNameAlreadyInUse)
+		if err == nil || !unreachable(err) && !made || wait.wait(ctx) != nil {
 			return partitions, err
 		}
 	}

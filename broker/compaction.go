@@ -20,7 +20,7 @@ func (b *Broker) Compaction(tenant, summary string) (schema.Item, error) {
 	if err != nil {
 		return schema.Item{}, fmt.Errorf("mint a compaction: %w", err)
 	}
-	sealed := b.vault.aead.Seal(nil, nil, []byte(summary), compactionScope(tenant))
+	sealed := b.vault.lock([]byte(summary), compactionScope(tenant))
 	text := compactionPrefix + base64.StdEncoding.EncodeToString(sealed)
 	return schema.Item{
 		ID: "cmp_" + strings.ReplaceAll(id.String(), "-", ""), Type: schema.KindCompaction, EncryptedContent: &text,
@@ -41,7 +41,7 @@ func (b *Broker) Summary(tenant string, it *schema.Item) (text string, ours bool
 	if err != nil {
 		return "", true, fmt.Errorf("read a compaction: %w", err)
 	}
-	summary, err := b.vault.aead.Open(nil, nil, sealed, compactionScope(tenant))
+	summary, _, err := b.vault.unlock(sealed, compactionScope(tenant))
 	if err != nil {
 		return "", true, fmt.Errorf("open a compaction: %w", err)
 	}

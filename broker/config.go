@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,8 +70,12 @@ type Config struct {
 	CancelPatience time.Duration
 
 	// SecretKey, 32 bytes, seals secrets in the queue. Nodes share it. Nil is allowed with the embedded server only: it makes
-	// one on its first start.
+	// one on its first start. A key that does not open what the first start has sealed is refused.
 	SecretKey []byte
+	// OtherKeys, 32 bytes each, open what is sealed, and seal nothing: for a change of the key, one node after the other.
+	OtherKeys [][]byte
+	// RenewKey accepts a SecretKey though the one before is lost. What that has sealed stays closed.
+	RenewKey bool
 
 	// Hub says how readers share frames in memory. Its Metrics and Logger default to those below.
 	Hub hub.Config
@@ -123,6 +128,8 @@ func (c Config) validate() error {
 		return errors.New("broker: nodes on an existing NATS need a common secret key of 32 bytes")
 	case c.SecretKey != nil && len(c.SecretKey) != keyBytes:
 		return fmt.Errorf("broker: secret key has %d bytes, not %d", len(c.SecretKey), keyBytes)
+	case slices.ContainsFunc(c.OtherKeys, func(key []byte) bool { return len(key) != keyBytes }):
+		return fmt.Errorf("broker: one of the other keys has not %d bytes", keyBytes)
 	case c.Partitions < 0 || c.Partitions > maxPartitions:
 		return fmt.Errorf("broker: %d partitions, not 1 to %d", c.Partitions, maxPartitions)
 	case c.Heartbeat >= c.AckWait:

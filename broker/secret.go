@@ -16,9 +16,9 @@ import (
 // keyFile holds the key of the embedded default, beside the server's store.
 const keyFile = "secret.key"
 
-// vault seals the secrets of a run command with AES-256-GCM, bound to the response: a sealed secret that is moved to another
-// response does not open.
-type vault struct{ aead cipher.AEAD }
+// vault seals with AES-256-GCM, under a random nonce and bound to a scope: what is moved elsewhere does not open. The first key
+// seals, any of them opens.
+type vault struct{ keys []cipher.AEAD }
 
 func newVault(cfg Config) (*vault, error) {
 	key := cfg.SecretKey
@@ -28,15 +28,31 @@ func newVault(cfg Config) (*vault, error) {
 			return nil, err
 		}
 	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("secret key: %w", err)
+	v := new(vault)
+	for _, key := range append([][]byte{key}, cfg.OtherKeys...) {
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, fmt.Errorf("secret key: %w", err)
+		}
+		aead, err := cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
+			return nil, fmt.Errorf("secret key: %w", err)
+		}
+		v.keys = append(v.keys, aead)
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("secret key: %w", err)
+	return v, nil
+}
+
+func (v *vault) lock(plain, scope []byte) []byte { return v.keys[0].Seal(nil, nil, plain, scope) }
+
+// unlock opens what lock has sealed with any of the keys; first says that it was the one that seals.
+func (v *vault) unlock(sealed, scope []byte) (plain []byte, first bool, err error) {
+	for i, key := range v.keys {
+		if plain, err = key.Open(nil, nil, sealed, scope); err == nil {
+			return plain, i == 0, nil
+		}
 	}
-	return &vault{aead}, nil
+	return nil, false, err
 }
 
 // loadKey reads the key, or makes one that nobody but the owner of the process can read.
@@ -68,18 +84,19 @@ func makeKey(path string) ([]byte, error) {
 	return key, nil
 }
 
+// seal seals the secrets of a run command, for its response alone.
 func (v *vault) seal(ref schema.Ref, secrets []byte) []byte {
 	if len(secrets) == 0 {
 		return nil
 	}
-	return v.aead.Seal(nil, nil, secrets, []byte(ref.String()))
+	return v.lock(secrets, []byte(ref.String()))
 }
 
 func (v *vault) open(ref schema.Ref, sealed []byte) ([]byte, error) {
 	if len(sealed) == 0 {
 		return nil, nil
 	}
-	secrets, err := v.aead.Open(nil, nil, sealed, []byte(ref.String()))
+	secrets, _, err := v.unlock(sealed, []byte(ref.String()))
 	if err != nil {
 		return nil, fmt.Errorf("secrets of %s: sealed with another key: every node needs the same secret key", ref)
 	}

@@ -17,6 +17,7 @@ import (
 const (
 	metaPartitions = "midstream-partitions"
 	metaFormat     = "midstream-format"
+	metaProbe      = "midstream-key-probe" // of the run stream alone
 )
 
 // Sizes of the small streams.
@@ -25,13 +26,25 @@ const (
 	controlBytes = 64 << 20
 )
 
-// prepare makes the streams that are not there, checks those that are, and returns the number of partitions.
-func prepare(ctx context.Context, js jetstream.JetStream, cfg Config) (int, error) {
-	partitions, err := partitionsOf(ctx, js, cfg.Partitions)
+// prepare makes the streams that are not there, checks those that are, and returns the number of partitions. What the first
+// start has fixed is checked before anything is changed.
+func prepare(ctx context.Context, js jetstream.JetStream, cfg Config, keys *vault) (int, error) {
+	fixed, err := fixedBefore(ctx, js)
+	if err != nil {
+		return 0, err
+	}
+	partitions, err := partitionsOf(fixed, cfg.Partitions)
+	if err != nil {
+		return 0, err
+	}
+	probe, err := keys.prove(fixed[metaProbe], cfg.RenewKey)
 	if err != nil {
 		return 0, err
 	}
 	for _, want := range cfg.streams(partitions) {
+		if want.Name == runStream {
+			want.Metadata[metaProbe] = probe
+		}
 		if err := ensure(ctx, js, want); err != nil {
 			return 0, err
 		}
@@ -39,18 +52,30 @@ func prepare(ctx context.Context, js jetstream.JetStream, cfg Config) (int, erro
 	return partitions, nil
 }
 
-// partitionsOf reads the number of partitions that the first start has fixed. The run stream holds it, since it is the
+// fixedBefore returns the metadata that the first start has written; nil before that. The run stream holds it, since it is the
 // stream that there is one of.
-func partitionsOf(ctx context.Context, js jetstream.JetStream, configured int) (int, error) {
+func fixedBefore(ctx context.Context, js jetstream.JetStream) (map[string]string, error) {
 	s, err := js.Stream(ctx, runStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", runStream, err)
+	}
+	fixed := s.CachedInfo().Config.Metadata
+	if fixed == nil {
+		fixed = map[string]string{} // of a stream that Midstream did not make
+	}
+	return fixed, nil
+}
+
+// partitionsOf reads the number of partitions that the first start has fixed.
+func partitionsOf(fixed map[string]string, configured int) (int, error) {
+	if fixed == nil {
 		orDefault(&configured, DefaultPartitions)
 		return configured, nil
 	}
-	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", runStream, err)
-	}
-	meta := s.CachedInfo().Config.Metadata[metaPartitions]
+	meta := fixed[metaPartitions]
 	stored, err := strconv.Atoi(meta)
 	if err != nil || stored < 1 || stored > maxPartitions {
 		return 0, fmt.Errorf("stream %s: partitions %q: Midstream did not make this stream; use another NATS account", runStream, meta)
@@ -132,12 +157,16 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 	if err := mismatch(have, want); err != nil {
 		return fmt.Errorf("stream %s: %w; mend it with the nats tool, or use another NATS account", want.Name, err)
 	}
-	if have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes && have.Replicas == want.Replicas {
+	probe := want.Metadata[metaProbe]
+	if have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes && have.Replicas == want.Replicas && have.Metadata[metaProbe] == probe {
 		return nil
 	}
 	have.MaxAge, have.MaxBytes, have.Replicas = want.MaxAge, want.MaxBytes, want.Replicas
+	if probe != "" {
+		have.Metadata[metaProbe] = probe
+	}
 	if _, err := js.UpdateStream(ctx, have); err != nil {
-		return fmt.Errorf("change age, size or replicas of stream %s: %w", want.Name, err)
+		return fmt.Errorf("change age, size, replicas or key probe of stream %s: %w", want.Name, err)
 	}
 	return nil
 }

@@ -35,8 +35,11 @@ func TestCreate_ReferencesToItemsOfConversations(t *testing.T) {
 	path := s.newConversation(t, `{"items":[{"role":"user","content":"came with it"}]}`)
 	s.call(t, "POST", path+"/items", `{"items":[{"role":"user","content":"came"},{"role":"assistant","content":"later"}]}`)
 	ids := s.itemsIn(t, path)
-	s.post(t, fmt.Sprintf(`{"model":"demo","stream":true,"input":[{"type":"item_reference","id":%q},{"id":%q},{"type":"item_reference","id":%q},
+	resp := s.post(t, fmt.Sprintf(`{"model":"demo","stream":true,"input":[{"type":"item_reference","id":%q},{"id":%q},{"type":"item_reference","id":%q},
 		{"type":"item_reference","id":%q}]}`, ids[1], ids[0], schema.ItemID(response, schema.KindMessage, 0), ids[2]))
+	if resp.StatusCode != 200 {
+		t.Fatalf("status %d: %s", resp.StatusCode, read(t, resp))
+	}
 	req, err := s.command(t).Parse()
 	if err != nil {
 		t.Fatal(err)
