@@ -55,7 +55,7 @@ func TestSource_ReadGrowsItsTries(t *testing.T) {
 	link := mustProxy(t, host(t, s))
 	near, far := mustOpen(t, external(host(t, s))), mustOpen(t, external(link.address()))
 	h := mustBegin(t, near, "resp_large")
-	const size = 4 << 20
+	const size = 1 << 20
 	must(t, mustWriter(t, near, h, 1, "w").Commit(testContext(t), schema.RecordClaim, bytes.Repeat([]byte{'x'}, size)))
 	tip, err := source{near}.Tip(testContext(t), h.Ref)
 	must(t, err)

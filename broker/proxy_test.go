@@ -63,6 +63,7 @@ func (p *proxy) accept() {
 // answers carries what the server says until the link is deaf; the first answer after that is lost, and the link breaks.
 func (l *link) answers() {
 	buf := make([]byte, 64<<10)
+	var due time.Time
 	for {
 		n, err := l.server.Read(buf)
 		if err != nil {
@@ -74,7 +75,12 @@ func (l *link) answers() {
 		default:
 		}
 		if rate := l.rate.Load(); rate > 0 {
-			<-time.After(time.Duration(n) * time.Second / time.Duration(rate))
+			// What a busy machine oversleeps is made up for with the next bytes.
+			if time.Since(due) > time.Second {
+				due = time.Now()
+			}
+			due = due.Add(time.Duration(n) * time.Second / time.Duration(rate))
+			<-time.After(time.Until(due))
 		}
 		if _, err := l.client.Write(buf[:n]); err != nil {
 			return
