@@ -87,7 +87,7 @@ func port(u *url.URL) (uint16, bool) {
 		return 443, true
 	default:
 		n, err := strconv.ParseUint(text, 10, 16)
-		return uint16(n), err == nil && n > 0
+		return uint16(n), err == nil && text[0] != '0' // a port has one way to be written
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 
 // refusedURLs must not pass CheckURL when no private network is allowed.
 var refusedURLs = []string{
+	// A port with a zero in front of it (found by FuzzCheckURL).
+	"https://a:0443", "https://a:00",
 	// Literal addresses, however written.
 	"https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f000001/", "https://0x7f.0.0.1/",
 	"https://0177.0.0.1/", "https://017700000001/", "https://0/", "https://0.0.0.0/", "https://127.0.0.1./",
