@@ -259,11 +259,12 @@ func (h *hub) await(ctx context.Context, ready func() bool) error {
 	}
 }
 
-// fail ends the hub for a reason; frames that are there are still handed out.
+// fail ends the hub for a reason; frames that are there are still handed out. What goes wrong in a hub because it was dropped
+// says nothing of the response.
 func (h *hub) fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.err == nil {
+	if h.err == nil && !h.closed {
 		h.err = err
 	}
 	h.signal()
@@ -271,13 +272,13 @@ func (h *hub) fail(err error) {
 
 // end gives the frames back and cuts who still reads. It may be called twice.
 func (h *hub) end() {
-	h.cancel()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return
 	}
 	h.closed = true
+	h.cancel() // only now: its goroutine must not take this for a failure
 	h.hubs.bytes.Add(-int64(h.window.size))
 	h.window = window{next: h.window.next, ended: h.window.ended}
 	clear(h.held)

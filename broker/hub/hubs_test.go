@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"testing"
@@ -182,6 +183,38 @@ func TestNudge_DropsFinishedHubs(t *testing.T) {
 	if n := h.count(); n != 1 {
 		t.Error("a hub that is read was dropped")
 	}
+}
+
+// The news of an erasure may come late, and drop a hub that is just being opened: its reader is not told of that, but asks
+// again.
+func TestDrop_WhileTheHubOpens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		l.store(1, 10, true)
+		h := open(t, l, Config{})
+		l.set(func() { l.faults.noLeader = func() bool { return true } })
+		followed := make(chan error)
+		go func() {
+			f, err := h.Follow(t.Context(), ref, -1)
+			if err == nil {
+				f.Close()
+			}
+			followed <- err
+		}()
+		synctest.Wait()
+		l.set(func() { l.faults.noLeader = nil })
+		h.Drop(ref)
+		if err := <-followed; err != nil {
+			t.Error(err)
+		}
+		dropped := newHub(h, ref)
+		dropped.end()
+		dropped.fail(errors.New("what its goroutine met on the way out")) // the order that loses once in a thousand times
+		if _, err := dropped.knows(-1); !errors.Is(err, ErrCut) {
+			t.Error(err)
+		}
+	})
 }
 
 // The fold is the response now: it grows with the log, is the same one until it does, and comes from the log where the
