@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -31,24 +32,38 @@ func syncOf(ctx context.Context, cfg Config, server *embed.Server) (string, erro
 		return describeSync(every), err
 	}
 	if len(cfg.Monitor) == 0 {
-		return "unknown", nil
+		return syncUnknown, nil
 	}
-	return weakestSync(ctx, cfg.Monitor)
+	return weakestSync(ctx, cfg.Logger, cfg.Monitor)
 }
 
-// weakestSync asks every server: an acknowledgement is worth what the weakest of them makes of it.
-func weakestSync(ctx context.Context, monitors []string) (string, error) {
+const syncUnknown = "unknown"
+
+// errNoAnswer says of a server that it cannot be seen now.
+var errNoAnswer = errors.New("no answer")
+
+// weakestSync asks every server: an acknowledgement is worth what the weakest of them makes of it. One that does not answer
+// leaves that unknown, and is no error: a cluster serves without one of its servers, so a node must start without it too.
+func weakestSync(ctx context.Context, log *slog.Logger, monitors []string) (string, error) {
 	var weakest time.Duration
+	unseen := 0
 	for _, monitor := range monitors {
 		at, err := url.Parse(monitor)
-		if err != nil {
-			return "", errors.New("read settings of NATS: a monitor address is not a URL") // the error would quote its password
+		if err != nil || (at.Scheme != "http" && at.Scheme != "https") {
+			return "", errors.New("read settings of NATS: a monitor address is not an HTTP URL") // its text may hold a password
 		}
 		every, err := monitorSync(ctx, monitor)
-		if err != nil {
+		switch {
+		case errors.Is(err, errNoAnswer):
+			unseen++
+			log.Warn("nats settings not read", "monitor", at.Redacted(), "error", err)
+		case err != nil:
 			return "", fmt.Errorf("read settings of NATS at %s: %w", at.Redacted(), err)
 		}
 		weakest = max(weakest, every)
+	}
+	if unseen > 0 {
+		return syncUnknown, nil
 	}
 	return describeSync(weakest), nil
 }
@@ -64,7 +79,7 @@ func monitorSync(ctx context.Context, url string) (time.Duration, error) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	defer response.Body.Close()
 	var varz struct {
