@@ -18,6 +18,10 @@ help: ## List the targets
 run: build ## Build and run the demo: no key, no configuration
 	@./midstream serve
 
+.PHONY: cluster
+cluster: build ## Run three NATS servers, two gateways and two producers, as deploy/ describes them, to be killed
+	@go run ./e2e/cluster/run -binary ./midstream
+
 .PHONY: build
 build: ## Build ./midstream
 	CGO_ENABLED=0 go build -trimpath -o midstream .
@@ -35,7 +39,7 @@ lint: ## Run the linter that tools/go.mod pins
 .PHONY: e2e
 e2e: ## Run the built binary against real clients, models, MCP servers and a browser
 	$(MAKE) -C e2e setup
-	go test -tags e2e -count=1 ./e2e/...
+	go test -tags e2e -count=1 -p 1 ./e2e/...
 
 .PHONY: check
 check: test lint e2e ## Everything that CI runs
@@ -57,7 +61,7 @@ fuzz: ## Fuzz each target for FUZZTIME
 .PHONY: nightly
 nightly: ## What is too slow for CI: a real model, longer fuzzing
 	$(MAKE) -C e2e nightly
-	go test -tags 'e2e nightly' -count=1 -timeout 60m ./e2e/...
+	go test -tags 'e2e nightly' -count=1 -p 1 -timeout 60m ./e2e/...
 	$(MAKE) fuzz FUZZTIME=5m
 
 .PHONY: generate

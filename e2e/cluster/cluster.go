@@ -31,8 +31,9 @@ type Config struct {
 // Cluster is what was started.
 type Cluster struct {
 	Servers, Gateways, Producers []*Member
-	// Admin is the user of the account that holds the streams who may do everything there; Node the one that nodes are.
-	Admin, Node User
+	// Node is the user that nodes are; Admin may do everything in the account that holds the streams; System sees the
+	// servers.
+	Node, Admin, System User
 }
 
 // User is who may connect to NATS.
@@ -51,8 +52,9 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{
-		Admin: User{p.settings["NATS_ADMIN_USER"], p.settings["NATS_ADMIN_PASSWORD"]},
-		Node:  User{p.settings["NATS_MIDSTREAM_USER"], p.settings["NATS_MIDSTREAM_PASSWORD"]},
+		Node:   User{p.settings["NATS_MIDSTREAM_USER"], p.settings["NATS_MIDSTREAM_PASSWORD"]},
+		Admin:  User{p.settings["NATS_ADMIN_USER"], p.settings["NATS_ADMIN_PASSWORD"]},
+		System: User{p.settings["NATS_SYS_USER"], p.settings["NATS_SYS_PASSWORD"]},
 	}
 	for i := range servers {
 		c.Servers = append(c.Servers, p.server(i))

@@ -61,6 +61,10 @@ func tell(w io.Writer, c *cluster.Cluster, dir string) {
 	for _, m := range c.Members() {
 		fmt.Fprintf(w, "  kill -9 %-8d # %s\n", m.PID(), m.Name)
 	}
+	fmt.Fprint(w, "\nLook into NATS, as docs/runbook.md does; the streams, then the servers:\n\n")
+	for _, as := range []cluster.User{c.Admin, c.System} {
+		fmt.Fprintf(w, "  export NATS_URL=%s NATS_USER=%s NATS_PASSWORD=%s\n", c.Servers[0].URL, as.Name, as.Password)
+	}
 	fmt.Fprintf(w, "\nWhat is killed comes back after %v. Logs are in %s. Ctrl-C stops all.\n\n", restartAfter, dir)
 }
 
