@@ -20,6 +20,9 @@ import (
 // shared is the cluster that every test breaks, one after the other, and leaves whole.
 var shared *cluster.Cluster
 
+// programs are what the tests run.
+var programs struct{ midstream, nats string }
+
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(run{m})
 }
@@ -45,12 +48,13 @@ func (r run) run() (code int, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	midstream, err1 := cluster.BuildMidstream(ctx, "../..", dir, "-race")
-	nats, err2 := cluster.BuildNATS(ctx, "../..", dir)
+	var err1, err2 error
+	programs.midstream, err1 = cluster.BuildMidstream(ctx, "../..", dir, "-race")
+	programs.nats, err2 = cluster.BuildNATS(ctx, "../..", dir)
 	if err := errors.Join(err1, err2); err != nil {
 		return 1, err
 	}
-	shared, err = cluster.Start(ctx, cluster.Config{Root: "../..", Dir: dir, Midstream: midstream, NATS: nats})
+	shared, err = cluster.Start(ctx, cluster.Config{Root: "../..", Dir: dir, Midstream: programs.midstream, NATS: programs.nats})
 	if err != nil {
 		return 1, err
 	}
