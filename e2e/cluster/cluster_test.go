@@ -118,7 +118,7 @@ func TestLeadersStepDown(t *testing.T) {
 // A server in lame duck mode hands its leaders over and ends by itself, and readers see nothing of it.
 func TestLameDuck(t *testing.T) {
 	nc := connect(t, shared.Admin)
-	stories := tell(t, 4, 60, 200*time.Millisecond)
+	stories := tell(t, 4, 50, 200*time.Millisecond)
 	leaving := leader(t, nc)
 	restore(t, leaving)
 	must(t, leaving.LameDuck())
@@ -176,7 +176,7 @@ func TestAllServersKilled(t *testing.T) {
 // A gateway that stops cuts its readers off; they go on at the other one behind their last event, and at the same one when
 // it is back. A producer that dies is taken over from.
 func TestNodesRestarted(t *testing.T) {
-	stories := tell(t, 4, 60, 150*time.Millisecond)
+	stories := tell(t, 4, 40, 200*time.Millisecond)
 	gone, other := shared.Gateways[0], shared.Gateways[1]
 	restore(t, gone)
 	must(t, gone.Stop())
