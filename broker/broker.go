@@ -156,9 +156,21 @@ func (b *Broker) Ready(ctx context.Context) error {
 		return fmt.Errorf("NATS does not answer: %w", err)
 	}
 	for _, s := range b.cfg.streams(b.partitions) {
-		if _, err := b.js.Stream(ctx, s.Name); err != nil {
+		if err := b.led(ctx, s.Name); err != nil {
 			return fmt.Errorf("stream %s: %w", s.Name, err)
 		}
+	}
+	return nil
+}
+
+// led returns nil when the stream has a leader. An answer is not enough: a server that has lost the others gives one too.
+func (b *Broker) led(ctx context.Context, name string) error {
+	s, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	if c := s.CachedInfo().Cluster; c != nil && c.Leader == "" {
+		return errors.New("has no leader")
 	}
 	return nil
 }

@@ -19,14 +19,13 @@ import (
 )
 
 // mustCluster runs three servers as one cluster; the test lives here because nothing else may know the server.
-func mustCluster(t *testing.T) (urls []string) {
+func mustCluster(t *testing.T) (servers []*server.Server, urls []string) {
 	t.Helper()
 	ports := freePorts(t, 3)
 	var routes []*url.URL
 	for _, port := range ports {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
 	}
-	var servers []*server.Server
 	for i, port := range ports {
 		s, err := server.NewServer(&server.Options{
 			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
@@ -47,7 +46,7 @@ func mustCluster(t *testing.T) (urls []string) {
 		}
 		urls = append(urls, s.ClientURL())
 	}
-	return urls
+	return servers, urls
 }
 
 // freePorts takes so many ports at once, so that they differ, and gives them back.
@@ -74,7 +73,7 @@ func mustOpen(t *testing.T, url string) *broker.Broker {
 // and the response is sealed.
 func TestBroker_OnACluster(t *testing.T) {
 	t.Parallel()
-	urls := mustCluster(t)
+	_, urls := mustCluster(t)
 	b := mustOpen(t, strings.Join(urls, ","))
 	cmd := &schema.Command{
 		Version: schema.FormatVersion, Tenant: "t1", Response: "resp_cluster", CreatedAt: 1, Digest: strings.Repeat("0", 64),
@@ -107,5 +106,27 @@ func TestBroker_OnACluster(t *testing.T) {
 		if n := len(got.Records); n != events+1 || got.Records[n-1].Last != events {
 			t.Errorf("%d records up to %d", n, got.Records[n-1].Last)
 		}
+	}
+}
+
+// Two servers of three that are there but keep nothing any more, as with a full disk, are no quorum: Ready says so. It
+// once took any answer about a stream for a leader's, and the server that was left gives one.
+func TestBroker_NotReadyWithoutLeaders(t *testing.T) {
+	t.Parallel()
+	servers, urls := mustCluster(t)
+	b := mustOpen(t, strings.Join(urls, ","))
+	must(t, b.Ready(within(t)))
+	for _, s := range servers[:2] {
+		must(t, s.DisableJetStream())
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for ctx := within(t); ; {
+		if err := b.Ready(ctx); ctx.Err() != nil {
+			t.Fatal("still ready")
+		} else if err != nil {
+			return
+		}
+		<-tick.C
 	}
 }

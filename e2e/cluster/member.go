@@ -53,7 +53,7 @@ func (m *Member) Start(ctx context.Context) error {
 		return fmt.Errorf("start %s: %w", m.Name, err)
 	}
 	out := &output{to: log, phrase: []byte(m.ready), seen: make(chan struct{})}
-	cmd := exec.Command(m.path, m.args...) //nolint:noctx // it outlives ctx, and is asked to end before it is killed
+	cmd := exec.Command(m.path, m.args...) // it outlives ctx, and is asked to end before it is killed
 	cmd.Env, cmd.Stdout, cmd.Stderr = m.env, out, out
 	cmd.SysProcAttr = group()
 	cmd.WaitDelay = time.Second // a grandchild may hold the pipes

@@ -26,7 +26,7 @@ func main() {
 	defer stop()
 	if err := show(ctx, *binary, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
-		os.Exit(1) //nolint:gocritic // the deferred call only gives signals back
+		os.Exit(1)
 	}
 }
 
