@@ -15,8 +15,12 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// prepareTimeout bounds one go at the streams: a request that came too early for a starting cluster is never answered.
-const prepareTimeout = 10 * time.Second
+const (
+	// prepareTimeout bounds one go at the streams: a request that came too early for a starting cluster is never answered.
+	prepareTimeout = 10 * time.Second
+	// peersTimeout is how long a cluster may take until as many servers are there as a stream has replicas.
+	peersTimeout = time.Minute
+)
 
 // Broker is the log and the queue. Its methods may be called from any goroutine.
 type Broker struct {
@@ -98,12 +102,22 @@ func (b *Broker) open(ctx context.Context) (err error) {
 // makes the run stream, and the other begins again, with what that one has fixed.
 func (b *Broker) prepare(ctx context.Context) (int, error) {
 	var wait backoff
+	until := time.Now().Add(peersTimeout)
+	said := ""
 	for {
 		try, cancel := context.WithTimeout(ctx, prepareTimeout)
 		partitions, err := prepare(try, b.js, b.cfg, b.vault)
 		cancel()
 		made := errors.Is(err, jetstream.ErrStreamNameAlreadyInUse)
-		if err == nil || !unreachable(err) && !made || wait.wait(ctx) != nil {
+		early := unreachable(err) || made || (noPeers(err) && time.Now().Before(until))
+		if err == nil || !early {
+			return partitions, err
+		}
+		if why := err.Error(); why != said { // once for each reason
+			said = why
+			b.log.Warn("nats not ready, waiting", "error", err)
+		}
+		if wait.wait(ctx) != nil {
 			return partitions, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 // The error codes of JetStream that mean something here. Compare codes, never text: two of them have the same text.
 const (
+	codeNoPeers        jetstream.ErrorCode = 10005 // fewer servers are there, or have room, than a stream has replicas
 	codeUnavailable    jetstream.ErrorCode = 10008 // no leader of the cluster yet
 	codeInsufficient   jetstream.ErrorCode = 10023 // a limit of the account or the server
 	codeNoMessage      jetstream.ErrorCode = 10037
@@ -87,6 +88,12 @@ func unreachable(err error) bool {
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, jetstream.ErrNoStreamResponse)
+}
+
+// noPeers reports whether a stream has no place: for good, or because a cluster that is starting is not complete.
+func noPeers(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == codeNoPeers
 }
 
 // noMessage reports whether a read found nothing, as opposed to having no answer.

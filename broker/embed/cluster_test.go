@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,17 +23,31 @@ import (
 // mustCluster runs three servers as one cluster; the test lives here because nothing else may know the server.
 func mustCluster(t *testing.T) (servers []*server.Server, urls []string) {
 	t.Helper()
+	return mustStart(t, plan(t)...)
+}
+
+// plan says how three servers run that are one cluster.
+func plan(t *testing.T) (all []*server.Options) {
+	t.Helper()
 	ports := freePorts(t, 3)
 	var routes []*url.URL
 	for _, port := range ports {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
 	}
 	for i, port := range ports {
-		s, err := server.NewServer(&server.Options{
+		all = append(all, &server.Options{
 			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: t.TempDir(), MaxPayload: schema.MaxPayload, Routes: routes,
 			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port},
 		})
+	}
+	return all
+}
+
+func mustStart(t *testing.T, plan ...*server.Options) (servers []*server.Server, urls []string) {
+	t.Helper()
+	for _, opts := range plan {
+		s, err := server.NewServer(opts.Clone()) // the server writes into its own
 		must(t, err)
 		s.Start()
 		servers = append(servers, s)
@@ -129,4 +145,54 @@ func TestBroker_NotReadyWithoutLeaders(t *testing.T) {
 		}
 		<-tick.C
 	}
+}
+
+// A cluster that starts does not have all of its servers, or all of their room, at once: a node that comes too early waits for
+// them, and says so, since a stream of three replicas has no place yet. It once ended with an error.
+func TestBroker_WaitsForAPlace(t *testing.T) {
+	t.Parallel()
+	plan := plan(t)
+	plan[2].JetStreamMaxStore = 1 << 20
+	servers, urls := mustStart(t, plan...)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	opened := make(chan error, 1)
+	var log lines
+	go func() {
+		b, err := broker.Open(within(t), broker.Config{
+			URL: urls[0], Partitions: 1, Replicas: 3, SecretKey: bytes.Repeat([]byte{7}, 32), Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err == nil {
+			err = b.Close(context.Background())
+		}
+		opened <- err
+	}()
+	for ctx := within(t); !log.contain("no suitable peers"); <-tick.C {
+		if ctx.Err() != nil || len(opened) > 0 {
+			t.Fatalf("the node does not say what it waits for: %s", log.text.String())
+		}
+	}
+	servers[2].Shutdown()
+	servers[2].WaitForShutdown()
+	plan[2].JetStreamMaxStore = 0
+	mustStart(t, plan[2])
+	must(t, <-opened)
+}
+
+// lines is a log. Safe for concurrent use.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) contain(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), s)
 }
