@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -83,6 +85,28 @@ func (m *Member) await(ctx context.Context, out *output) error {
 		return fmt.Errorf("it ended at once: %w", m.err)
 	case <-ctx.Done():
 		return fmt.Errorf("it does not serve: %w", ctx.Err())
+	}
+}
+
+// Env returns a variable of the environment that the next start will have.
+func (m *Member) Env(name string) (value string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, v := range m.env { // the last one counts
+		if rest, ok := strings.CutPrefix(v, name+"="); ok {
+			value = rest
+		}
+	}
+	return value
+}
+
+// Setenv changes the environment from the next start on. An empty value takes the variable away.
+func (m *Member) Setenv(name, value string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.env = slices.DeleteFunc(m.env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+	if value != "" {
+		m.env = append(m.env, name+"="+value)
 	}
 }
 
