@@ -67,7 +67,7 @@ func ask(t *testing.T, method, url, body string) string {
 	return string(text)
 }
 
-var ids = regexp.MustCompile(`"id":"([a-z]+_)([0-9A-Za-z]+)"`)
+var ids = regexp.MustCompile(`"id":"([a-z]+_)([0-9A-Za-z_]+)"`)
 
 // id returns the first id of a kind in an answer.
 func id(t *testing.T, kind, answer string) string {
