@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"time"
 
@@ -42,6 +43,8 @@ type Config struct {
 	// User and Password, or Creds, a file of NATS credentials, prove who we are; TLS is used where it is not nil.
 	User, Password, Creds string
 	TLS                   *tls.Config
+	// Dial opens the connections to an existing NATS, in place of TCP to URL. It is called again for every reconnect.
+	Dial func() (net.Conn, error)
 	// Monitor lists HTTP monitoring addresses of the external servers: there Open reads how often they call fsync.
 	Monitor []string
 
@@ -115,7 +118,7 @@ func orDefault[T comparable](v *T, fallback T) {
 	}
 }
 
-func (c Config) embedded() bool { return c.URL == "" }
+func (c Config) embedded() bool { return c.URL == "" && c.Dial == nil }
 
 // validate checks a Config that has its defaults.
 func (c Config) validate() error {

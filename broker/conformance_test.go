@@ -14,6 +14,7 @@ import (
 	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/broker/embed"
 	"github.com/midstream-dev/midstream/broker/model"
+	"github.com/midstream-dev/midstream/broker/sim"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -111,13 +112,28 @@ func openExternal(tb testing.TB) log {
 	})}
 }
 
-// The model, the embedded log and the log on an existing NATS keep the same promises.
+// openSim is a broker on the server that stands in for NATS under faults: this suite is its licence.
+func openSim(tb testing.TB) log {
+	tb.Helper()
+	s := sim.New(nil)
+	tb.Cleanup(func() {
+		if err := s.Err(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return brokerLog{open(tb, broker.Config{
+		Dial: s.NewLink("suite").Dial, Partitions: 2, SecretKey: bytes.Repeat([]byte{7}, 32), CancelPatience: patienceWithOwners,
+	})}
+}
+
+// The model, the embedded log, the log on an existing NATS and the one on a simulated NATS keep the same promises.
 func TestLog_Conformance(t *testing.T) {
 	t.Parallel()
 	for name, opener := range map[string]func(testing.TB) log{
 		"model":    func(testing.TB) log { return modelLog{model.New()} },
 		"embedded": openEmbedded,
 		"external": openExternal,
+		"sim":      openSim,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,8 +61,11 @@ func (c Config) options(name string, server *embed.Server, lost func()) []nats.O
 		nats.ReconnectHandler(func(*nats.Conn) { log.Info("nats connection restored") }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("nats connection", "error", err) }),
 	}
-	if server != nil {
+	switch {
+	case server != nil:
 		opts = append(opts, nats.InProcessServer(server))
+	case c.Dial != nil:
+		opts = append(opts, nats.InProcessServer(dialer(c.Dial)))
 	}
 	if c.User != "" {
 		opts = append(opts, nats.UserInfo(c.User, c.Password))
@@ -74,6 +78,11 @@ func (c Config) options(name string, server *embed.Server, lost func()) []nats.O
 	}
 	return opts
 }
+
+// dialer is what Config.Dial is for the client library, which looks up no host name for it.
+type dialer func() (net.Conn, error)
+
+func (d dialer) InProcessConn() (net.Conn, error) { return d() }
 
 // close ends every connection and waits for their callbacks.
 func (c *conns) close() {

@@ -1,0 +1,55 @@
+package producers
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+	"testing/synctest"
+
+	"pgregory.net/rapid"
+)
+
+// simSchedules is how many schedules a run of the tests tries. The variable SCHEDULES says otherwise.
+const simSchedules = 300
+
+// Whatever is lost, late, stale, doubted, cut, killed, paused or restarted: every response ends once, in order, sealed, with
+// every reader's bytes those of the log, no tool called twice, and nothing left in the queue. See docs/reliability.md.
+//
+// It runs beside no other test: see play.
+func TestSimulation(t *testing.T) {
+	want, done, all := simSchedules, 0, newTally()
+	if n, err := strconv.Atoi(os.Getenv("SCHEDULES")); err == nil {
+		want = n
+	}
+	emptyPools()
+	for done < want && !t.Failed() {
+		rapid.Check(t, func(rt *rapid.T) {
+			p := plans.Draw(rt, "plan")
+			w, err := play(t, p)
+			if err != nil {
+				rt.Fatalf("%s\n%v", p, err)
+			}
+			done += len(p.Scenes)
+			all.add(w)
+		})
+	}
+	t.Logf("%d schedules; %s", done, all)
+}
+
+// play runs a plan in a bubble. rapid must not be spoken to from within: its failures are panics of its own goroutine.
+func play(t *testing.T, p *plan) (w *world, err error) {
+	defer emptyPools()
+	synctest.Test(t, func(*testing.T) {
+		w = newWorld(p)
+		err = w.run()
+	})
+	return w, err
+}
+
+// emptyPools takes away what the NATS client keeps in pools of the process: a timer belongs to its bubble for ever. What is
+// in a pool survives one collection, not two.
+func emptyPools() {
+	runtime.GC()
+	runtime.GC()
+}
