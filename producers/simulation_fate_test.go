@@ -42,6 +42,9 @@ func responseOf(subject string) string {
 // Fate implements [sim.Director].
 func (w *world) Fate(op sim.Op) (fate sim.Fate) {
 	defer func() { w.trace(op, fate) }()
+	if w.ops++; w.ops > simOps {
+		panic(fmt.Sprintf("%d operations in one bubble: somebody asks without a pause\n%s", w.ops, w.plan))
+	}
 	id := responseOf(op.Subject)
 	if op.Kind == sim.Ack {
 		w.acked(id)
@@ -269,4 +272,3 @@ func final(err error, begun bool) bool {
 }
 
 var _ sim.Director = (*world)(nil)
-var _ = fmt.Sprint

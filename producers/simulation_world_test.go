@@ -41,7 +41,12 @@ type world struct {
 	made    map[string]int      // tool calls that reached the server, by arguments
 	journal map[string]*history // of each response
 	errs    []error
+
+	ops int // that the server has seen; under its lock
 }
+
+// simOps is more operations than any plan needs: virtual time stands still while somebody asks without a pause.
+const simOps = 200_000
 
 // player is a node that is killed, drained and started again as faults want.
 type player struct {

@@ -75,6 +75,9 @@ func (s *Server) failure(reply string, code int) {
 func (s *Server) meet(r *request, op Op, do func(*answer)) {
 	op.Client = r.c.link.name
 	f := s.director.Fate(op)
+	if op.Kind == Pull && f.Code != 0 {
+		f.Code = noResponders // a pull is no call of the API: that is all that can be said to it
+	}
 	if f.Hold > 0 {
 		r.c.link.hold(f.Hold) // the answer waits, too
 	}
