@@ -135,8 +135,10 @@ var (
 	pauses    = rapid.SampledFrom([]time.Duration{0, 0, 0, time.Millisecond, 20 * time.Millisecond, 700 * time.Millisecond})
 	works     = rapid.SampledFrom([]time.Duration{0, 0, 5 * time.Millisecond, time.Second, 9 * time.Second})
 	durations = rapid.SampledFrom([]time.Duration{
-		time.Millisecond, 100 * time.Millisecond, 3 * time.Second, 4 * time.Second, 7 * time.Second, 9 * time.Second, 15 * time.Second, time.Minute,
+		time.Millisecond, 100 * time.Millisecond, 3 * time.Second, 4 * time.Second, 7 * time.Second, 9 * time.Second, 15 * time.Second,
 	})
+	// A spell of standing still is mostly longer than a lease.
+	spells = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 7 * time.Second, 15 * time.Second, time.Minute})
 )
 
 var faults = rapid.Custom(func(t *rapid.T) fault {
@@ -144,13 +146,17 @@ var faults = rapid.Custom(func(t *rapid.T) fault {
 	f.Action = rapid.SampledFrom(possible[f.Point]).Draw(t, "action")
 	f.N = rapid.IntRange(0, 9).Draw(t, "n")
 	switch f.Action {
-	case late, slow, twice, holdBefore, holdBehind, elect, restart, killBefore, killBehind:
+	case holdBefore, holdBehind:
+		f.For = spells.Draw(t, "for")
+	case late, slow, twice, elect, restart:
 		f.For = durations.Draw(t, "for")
 	case stale:
 		f.For = time.Duration(rapid.IntRange(1, 9).Draw(t, "messages"))
 	}
 	switch f.Action {
-	case lose, mute, busy, unavailable, nobody, stale, denied:
+	case lose:
+		f.Times = rapid.SampledFrom([]int{1, 1, 2, 4, 30}).Draw(t, "times")
+	case mute, busy, unavailable, nobody, stale, denied:
 		f.Times = rapid.IntRange(1, 4).Draw(t, "times")
 	}
 	return f

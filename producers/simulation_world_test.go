@@ -304,6 +304,9 @@ func (w *world) read(i, k int, r audience) {
 			w.fault("reader %d of %s behind %d: %w", k, ref, after, err)
 			break
 		}
+		if err != nil {
+			_ = rest(ctx, 400*time.Millisecond)
+		}
 		_ = rest(ctx, max(r.Pause, time.Millisecond))
 	}
 	// What was read is a prefix of the log at any time, and all of it at the end.
