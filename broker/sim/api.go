@@ -118,8 +118,11 @@ func (s *Server) streamInfo(r *request, name string, a *answer) {
 
 func (st *stream) info() *streamInfo {
 	i := &streamInfo{Created: st.created, Config: st.raw, State: streamState{
-		Messages: len(st.messages), Bytes: st.bytes, First: st.last + 1, Last: st.last, Consumers: len(st.consumers),
+		Messages: len(st.messages), Bytes: st.bytes, Last: st.last, Consumers: len(st.consumers),
 	}}
+	if st.last > 0 {
+		i.State.First = st.last + 1
+	}
 	if n := len(st.messages); n > 0 {
 		i.State.First, i.State.FirstTime, i.State.LastTime = st.messages[0].Sequence, st.messages[0].Time, st.messages[n-1].Time
 	}
@@ -251,14 +254,23 @@ func (s *Server) erase(r *request, name string, a *answer) {
 	case st == nil:
 		a.fail(codeNoStream)
 	case st.cfg.DenyDelete:
-		a.fail(codeDeleteDenied)
+		a.fail(codeDeleteFailed)
 	default:
 		i, found := st.find(q.Seq)
 		if !found {
-			a.fail(codeNoSequence)
+			a.fail(st.missing(q.Seq, i))
 			return
 		}
 		st.remove(st.messages[i])
 		a.json([]byte(`{"success":true}`))
 	}
+}
+
+// missing is why there is no message of that sequence to erase, which would stand at i: it was removed behind others, or it
+// is not between the first and the last that the stream knows of.
+func (st *stream) missing(sequence uint64, i int) int {
+	if i > 0 && sequence <= st.last {
+		return codeNoSequence
+	}
+	return codeDeleteFailed
 }

@@ -52,7 +52,7 @@ const (
 	codeNoConsumer    = 10014
 	codeNoMessage     = 10037
 	codeNoSequence    = 10043
-	codeDeleteDenied  = 10057
+	codeDeleteFailed  = 10057
 	codeNoStream      = 10059
 	codeWrongLast     = 10071
 	codeStoreFailed   = 10077
@@ -60,12 +60,12 @@ const (
 )
 
 var statusOf = map[int]int{
-	codeUnavailable: 503, codeNoConsumer: 404, codeNoMessage: 404, codeNoSequence: 400, codeDeleteDenied: 500, codeNoStream: 404,
+	codeUnavailable: 503, codeNoConsumer: 404, codeNoMessage: 404, codeNoSequence: 400, codeDeleteFailed: 500, codeNoStream: 404,
 	codeWrongLast: 400, codeStoreFailed: 503, codeWrongLastBusy: 400,
 }
 
 var textOf = map[int]string{
 	codeUnavailable: "JetStream system temporarily unavailable", codeNoConsumer: "consumer not found", codeNoMessage: "no message found",
-	codeNoSequence: "sequence not found", codeDeleteDenied: "message delete not permitted", codeNoStream: "stream not found",
+	codeNoSequence: "sequence not found", codeDeleteFailed: "message delete failed", codeNoStream: "stream not found",
 	codeWrongLast: "wrong last sequence", codeStoreFailed: "maximum bytes exceeded", codeWrongLastBusy: "wrong last sequence",
 }

@@ -147,7 +147,7 @@ func (s *Server) routeAck(r *request) {
 	case "", "+ACK":
 		op.Kind, do = Ack, func(a *answer) { c.end(seq); a.json(nil) }
 	case "+WPI":
-		op.Kind, do = Progress, func(*answer) { c.progress(seq) }
+		op.Kind, do = Progress, func(a *answer) { c.progress(seq); a.json(nil) }
 	case "-NAK":
 		var q struct {
 			Delay int64 `json:"delay"`
@@ -156,7 +156,7 @@ func (s *Server) routeAck(r *request) {
 			s.refuse(r.c, "nak with %q", args)
 			return
 		}
-		op.Kind, do = Nak, func(*answer) { c.nak(seq, time.Duration(q.Delay)) }
+		op.Kind, do = Nak, func(a *answer) { c.nak(seq, time.Duration(q.Delay)); a.json(nil) }
 	default:
 		s.refuse(r.c, "ack with %q", r.data)
 		return

@@ -62,8 +62,14 @@ func (s *Server) look(name string) *stream {
 	return st
 }
 
-// weight is what a message counts against the stream's bound: what the file store makes of it.
-func (m *Message) weight() int64 { return int64(len(m.Subject) + len(m.Header) + len(m.Data) + 30) }
+// weight is what a message counts against the stream's bound: what it takes in the file store.
+func (m *Message) weight() int64 {
+	n := 30 + len(m.Subject) + len(m.Data)
+	if len(m.Header) > 0 {
+		n += 4 + len(m.Header)
+	}
+	return int64(n)
+}
 
 // append stores a message, if it may stand where it is to stand, and republishes it.
 func (s *Server) append(st *stream, r *request, a *answer) {
