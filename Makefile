@@ -7,6 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 LINT := go tool -modfile=tools/go.mod golangci-lint
 FUZZTIME ?= 20s
 BENCH ?= .
+SCHEDULES ?= 20000
 
 .DEFAULT_GOAL := help
 
@@ -30,6 +31,14 @@ build: ## Build ./midstream
 test: ## Run all tests, with the race detector
 	go test -race ./...
 
+.PHONY: sim
+sim: ## Try SCHEDULES histories under faults on a simulated NATS, on every core (docs/reliability.md)
+	go test -c -o .cache/simulation.test ./producers
+	cd producers && workers=$$(nproc) && pids=() && for ((i = 0; i < workers; i++)); do \
+		SCHEDULES=$$((($(SCHEDULES) + workers - 1) / workers)) GOMAXPROCS=1 GOGC=400 \
+		../.cache/simulation.test -test.run '^TestSimulation$$' -test.v -test.timeout 0 & pids+=($$!); \
+	done; failed=0; for pid in "$${pids[@]}"; do wait "$$pid" || failed=1; done; exit $$failed
+
 .PHONY: lint
 lint: ## Run the linter that tools/go.mod pins
 	GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint $(LINT) run ./...
@@ -42,7 +51,7 @@ e2e: ## Run the built binary against real clients, models, MCP servers and a bro
 	go test -tags e2e -count=1 -p 1 ./e2e/...
 
 .PHONY: check
-check: test lint e2e ## Everything that CI runs
+check: test sim lint e2e ## Everything that CI runs
 
 .PHONY: bench
 bench: build ## Run the benchmarks of the packages (BENCH=name runs some), then the built binary's under both fsync policies
@@ -59,9 +68,10 @@ fuzz: ## Fuzz each target for FUZZTIME
 	done
 
 .PHONY: nightly
-nightly: ## What is too slow for CI: a real model, longer fuzzing
+nightly: ## What is too slow for CI: a real model, a million schedules, longer fuzzing
 	$(MAKE) -C e2e nightly
 	go test -tags 'e2e nightly' -count=1 -p 1 -timeout 60m ./e2e/...
+	$(MAKE) sim SCHEDULES=1000000
 	$(MAKE) fuzz FUZZTIME=5m
 
 .PHONY: generate

@@ -64,6 +64,9 @@ var importRules = []importRule{
 	}},
 	outside("github.com/nats-io", "one place interprets JetStream; the rest speaks of responses and records", "broker"),
 	outside("github.com/nats-io/nats-server", "a client of an existing NATS needs no server", "broker/embed"),
+	{"broker/sim only in tests", "a server that forgets everything has no place in a node", func(_, to string) bool {
+		return in(to, module+"/broker/sim")
+	}},
 	outside("github.com/mark3labs/mcp-go", "its holes are closed in one wrapper", "producers/mcp", "e2e"),
 	outside("github.com/labstack/echo", "HTTP stays at the face", "sseserver"),
 	outside("github.com/openai/openai-go", "dialects of upstreams are one package's knowledge", "producers/upstream", "e2e"),
@@ -96,7 +99,7 @@ func TestImportRules(t *testing.T) {
 		{"producers/mcp", module + "/sseserver"}, {"sseserver", module + "/producers/upstream"},
 		{"sseserver", "github.com/nats-io/nats.go"}, {"broker", "github.com/nats-io/nats-server/v2/server"},
 		{"producers", "github.com/mark3labs/mcp-go/mcp"}, {"", "github.com/labstack/echo/v4"},
-		{"producers", "github.com/openai/openai-go/v3"}, {"broker", "encoding/json"}, {"broker/util", "fmt"},
+		{"producers", "github.com/openai/openai-go/v3"}, {"broker", "encoding/json"}, {"broker/util", "fmt"}, {"", module + "/broker/sim"},
 	}
 	for _, pair := range refused {
 		if !slices.ContainsFunc(importRules, func(r importRule) bool { return r.broken(pair[0], pair[1]) }) {

@@ -11,7 +11,7 @@ import (
 )
 
 // simSchedules is how many schedules a run of the tests tries. The variable SCHEDULES says otherwise.
-const simSchedules = 300
+const simSchedules = 200
 
 // Whatever is lost, late, stale, doubted, cut, killed, paused or restarted: every response ends once, in order, sealed, with
 // every reader's bytes those of the log, no tool called twice, and nothing left in the queue. See docs/reliability.md.

@@ -103,7 +103,7 @@ func (w *world) run() error {
 		w.mu.Lock()
 		w.calm = true
 		w.mu.Unlock()
-		time.Sleep(time.Minute) // whatever was late has come
+		_ = rest(ctx, time.Minute) // whatever was late has come
 		for i := range w.plan.Scenes {
 			w.judge(i)
 		}
@@ -362,7 +362,7 @@ func (w *world) settled() bool {
 			w.fault("after %v not ended and sealed: %v; %d jobs in the queue", simPatience, open, w.server.Count("MS_RUNS"))
 			return false
 		}
-		time.Sleep(500 * time.Millisecond)
+		_ = rest(w.ctx, 500*time.Millisecond)
 	}
 }
 
