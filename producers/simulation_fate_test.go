@@ -53,6 +53,9 @@ func (w *world) Fate(op sim.Op) (fate sim.Fate) {
 		return f
 	}
 	f := w.meet(id, pointOf(&op))
+	if op.Kind == sim.Republish && w.isDeaf(id) {
+		return sim.Fate{Skip: true}
+	}
 	if f == nil {
 		return sim.Fate{}
 	}
@@ -86,7 +89,7 @@ func (w *world) meet(id string, where point) *fault {
 	for _, f := range w.scene(id).Faults {
 		if f.Point == where && n >= f.N && n < f.N+f.Times {
 			w.fired[f.Action]++
-			w.strike(&f)
+			w.strike(id, &f)
 			return &f
 		}
 	}
@@ -94,14 +97,23 @@ func (w *world) meet(id string, where point) *fault {
 }
 
 // strike does of a fault what is not for the operation alone.
-func (w *world) strike(f *fault) {
+func (w *world) strike(id string, f *fault) {
 	switch f.Action {
+	case deafHold:
+		w.deaf[id] = time.Now().Add(f.For)
 	case elect:
 		w.vacant = time.Now().Add(f.For)
 		w.vacancy = []action{lose, nobody, unavailable}[f.N%3]
 	case restart:
 		w.order(func() { w.server.Restart(f.For) })
 	}
+}
+
+// isDeaf reports whether nobody hears of what is stored of a response now.
+func (w *world) isDeaf(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.calm && time.Now().Before(w.deaf[id])
 }
 
 // fate is what a fault makes of an operation. The gateway is not killed: it is the one that is asked in the end.
@@ -112,7 +124,7 @@ func (f fault) fate(spared bool) sim.Fate {
 		unavailable: {Skip: true, Code: 10008}, nobody: {Skip: true, Code: 503},
 		late: {Late: f.For}, slow: {Slow: f.For}, stale: {Stale: int(f.For)}, twice: {Twice: true, Slow: f.For},
 		killBefore: {Skip: true, Kill: true}, killBehind: {Kill: true},
-		holdBefore: {Hold: f.For, Late: f.For}, holdBehind: {Hold: f.For}, elect: {Skip: true, Mute: true},
+		holdBefore: {Hold: f.For, Late: f.For}, deafHold: {Hold: f.For, Late: f.For}, holdBehind: {Hold: f.For}, elect: {Skip: true, Mute: true},
 	}[f.Action]
 	if spared && fate.Kill {
 		fate.Kill, fate.Cut = false, true
@@ -197,7 +209,7 @@ func (w *world) acked(id string) {
 	fine := h == nil || h.ended() && h.sealed // nil: the job is gone already, and its subject with it
 	w.mu.Unlock()
 	if !fine {
-		w.fault("%s: its job is acked before it is ended and sealed", id)
+		w.faultf("%s: its job is acked before it is ended and sealed", id)
 	}
 }
 
@@ -210,7 +222,7 @@ func (w *world) claimed(name, id, what string) {
 	}
 	w.mu.Unlock()
 	if !fine {
-		w.fault("%s: %s by %s, which has no claim in the log", id, what, name)
+		w.faultf("%s: %s by %s, which has no claim in the log", id, what, name)
 	}
 }
 
@@ -225,7 +237,7 @@ func (w *world) intended(id, args string) {
 	w.made[args]++
 	w.mu.Unlock()
 	if !fine {
-		w.fault("%s: call of %s without an intent in the log", id, args)
+		w.faultf("%s: call of %s without an intent in the log", id, args)
 	}
 }
 
@@ -242,7 +254,7 @@ func (q witness) Writer(h *broker.History, attempt int, nonce string) *broker.Wr
 	go func() {
 		<-w.Fenced()
 		if errors.Is(w.Err(), broker.ErrFenced) && !q.p.w.foreign(id, known, nonce) {
-			q.p.w.fault("%s: attempt %d of %s was fenced by nobody", id, attempt, q.p.name)
+			q.p.w.faultf("%s: attempt %d of %s was fenced by nobody", id, attempt, q.p.name)
 		}
 	}()
 	return w

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -22,7 +21,7 @@ func (w *world) judge(i int) {
 	defer cancel()
 	h, err := w.gateway.Read(ctx, ref) // verifies chain and numbers
 	if err != nil {
-		w.fault("%s: %w", id, err)
+		w.faultf("%s: %w", id, err)
 		return
 	}
 	var sse []byte
@@ -31,7 +30,7 @@ func (w *world) judge(i int) {
 	}
 	state, err := schema.CheckStream(sse) // canonical order, one terminal event, last
 	if err != nil {
-		w.fault("%s: %w", id, err)
+		w.faultf("%s: %w", id, err)
 		return
 	}
 	w.judgeJournal(id, h.Records)
@@ -53,7 +52,7 @@ func (w *world) judgeJournal(id string, records []schema.Record) {
 		same = hex.EncodeToString(records[k].Chain[:]) == stored[k].chain
 	}
 	if !same {
-		w.fault("%s: the log is not what was stored", id)
+		w.faultf("%s: the log is not what was stored", id)
 	}
 }
 
@@ -63,12 +62,12 @@ func (w *world) judgeOwners(id string, records []schema.Record) {
 	for k, r := range records {
 		if r.Kind == schema.RecordClaim {
 			if r.Attempt != attempt+1 {
-				w.fault("%s: record %d claims attempt %d behind attempt %d", id, k, r.Attempt, attempt)
+				w.faultf("%s: record %d claims attempt %d behind attempt %d", id, k, r.Attempt, attempt)
 			}
 			owner, attempt = r.Nonce, r.Attempt
 		}
 		if r.Nonce != owner || r.Attempt != attempt {
-			w.fault("%s: record %d is by %s, the owner is %s", id, k, r.Nonce, owner)
+			w.faultf("%s: record %d is by %s, the owner is %s", id, k, r.Nonce, owner)
 		}
 	}
 }
@@ -79,11 +78,11 @@ func (w *world) judgeEnd(s *scene, id string, records []schema.Record, resp *sch
 	case schema.StatusCompleted:
 		want := fmt.Sprintf("turn %d, and more", len(s.Turns))
 		if last := resp.Output[len(resp.Output)-1]; last.Text() != want && !s.silent() {
-			w.fault("%s: ends with %q, not %q", id, last.Text(), want)
+			w.faultf("%s: ends with %q, not %q", id, last.Text(), want)
 		}
 	case schema.StatusCancelled:
 		if s.Cancel == 0 {
-			w.fault("%s: cancelled by nobody", id)
+			w.faultf("%s: cancelled by nobody", id)
 		}
 	default:
 		claims := 0
@@ -93,7 +92,7 @@ func (w *world) judgeEnd(s *scene, id string, records []schema.Record, resp *sch
 			}
 		}
 		if resp.Error == nil || resp.Error.Code != schema.CodeAttempts || claims < DefaultMaxAttempts {
-			w.fault("%s: %s, %+v, %d claims", id, resp.Status, resp.Error, claims)
+			w.faultf("%s: %s, %+v, %d claims", id, resp.Status, resp.Error, claims)
 		}
 	}
 }
@@ -172,7 +171,7 @@ func interrupted(item string, records []schema.Record) bool {
 func (w *world) judgeArchive(ctx context.Context, ref schema.Ref, sse []byte) {
 	f, err := w.gateway.Follow(ctx, ref, -1)
 	if err != nil {
-		w.fault("%s: archive: %w", ref, err)
+		w.faultf("%s: archive: %w", ref, err)
 		return
 	}
 	defer f.Close()
@@ -183,14 +182,13 @@ func (w *world) judgeArchive(ctx context.Context, ref schema.Ref, sse []byte) {
 			break
 		}
 		if err != nil {
-			w.fault("%s: archive: %w", ref, err)
+			w.faultf("%s: archive: %w", ref, err)
 			return
 		}
 		got = append(got, piece...)
 	}
 	if !bytes.Equal(got, sse) {
-		w.fault("%s: the archive has %d bytes, the log %d", ref, len(got), len(sse))
+		w.faultf("%s: the archive has %d bytes, the log %d", ref, len(got), len(sse))
 	}
 }
 
-var _ = time.Second

@@ -102,6 +102,7 @@ const (
 	killBehind  action = "kill behind"
 	holdBefore  action = "pause before"
 	holdBehind  action = "pause behind"
+	deafHold    action = "pause before, and miss what happens meanwhile"
 	elect       action = "election"
 	restart     action = "restart of NATS"
 	drain       action = "drain"
@@ -110,7 +111,7 @@ const (
 // possible lists what may go wrong where; what stands twice comes more often.
 var possible = map[point][]action{
 	atAppend: {lose, mute, mute, cutBefore, cutBehind, busy, doubted, denied, unavailable, nobody, late, slow, killBefore, killBehind,
-		killBehind, holdBefore, holdBefore, holdBehind, elect, restart},
+		killBehind, holdBefore, holdBehind, deafHold, deafHold, elect, restart},
 	atSeal:      {lose, mute, cutBehind, denied, busy, late, killBefore, killBehind, holdBefore, elect},
 	atEnqueue:   {lose, mute, cutBehind, denied, unavailable, late},
 	atLeader:    {lose, mute, cutBehind, unavailable, slow, killBefore, holdBefore, elect},
@@ -120,9 +121,9 @@ var possible = map[point][]action{
 	atNak:       {lose, late, killBefore},
 	atProgress:  {lose, late, killBefore, holdBefore},
 	atRepublish: {lose, lose, late, twice},
-	atModel:     {killBefore, killBehind, holdBefore, drain, elect, restart},
+	atModel:     {killBefore, killBehind, holdBefore, deafHold, drain, elect, restart},
 	atCall:      {killBefore, killBehind, holdBefore, holdBehind, drain, elect},
-	atResult:    {killBefore, killBehind, holdBefore, holdBehind, drain, elect, restart},
+	atResult:    {killBefore, killBehind, holdBefore, holdBehind, deafHold, drain, elect, restart},
 	atList:      {killBefore, holdBefore, drain},
 }
 
@@ -146,7 +147,7 @@ var faults = rapid.Custom(func(t *rapid.T) fault {
 	f.Action = rapid.SampledFrom(possible[f.Point]).Draw(t, "action")
 	f.N = rapid.IntRange(0, 9).Draw(t, "n")
 	switch f.Action {
-	case holdBefore, holdBehind:
+	case holdBefore, holdBehind, deafHold:
 		f.For = spells.Draw(t, "for")
 	case late, slow, twice, elect, restart:
 		f.For = durations.Draw(t, "for")

@@ -1,17 +1,22 @@
 package producers
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
 
 // simSchedules is how many schedules a run of the tests tries. The variable SCHEDULES says otherwise.
 const simSchedules = 200
+
+// simWatch is how long a bubble may take in real time: one that waits for a lock, or spins, stands still in virtual time.
+const simWatch = 2 * time.Minute
 
 // Whatever is lost, late, stale, doubted, cut, killed, paused or restarted: every response ends once, in order, sealed, with
 // every reader's bytes those of the log, no tool called twice, and nothing left in the queue. See docs/reliability.md.
@@ -40,6 +45,8 @@ func TestSimulation(t *testing.T) {
 // play runs a plan in a bubble. rapid must not be spoken to from within: its failures are panics of its own goroutine.
 func play(t *testing.T, p *plan) (w *world, err error) {
 	defer emptyPools()
+	watch := time.AfterFunc(simWatch, func() { panic(fmt.Sprintf("no end after %v of real time\n%s", simWatch, p)) })
+	defer watch.Stop()
 	synctest.Test(t, func(*testing.T) {
 		w = newWorld(p)
 		err = w.run()

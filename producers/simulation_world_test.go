@@ -33,13 +33,14 @@ type world struct {
 	orders  chan func() // what must not be done where a fault strikes, since the server is locked there
 
 	mu      sync.Mutex
-	calm    bool                // no more faults
-	counts  map[string]int      // operations, by response and point
-	fired   map[action]int      // faults that struck
-	vacant  time.Time           // until then there is no leader
-	vacancy action              // and this is what one hears
-	made    map[string]int      // tool calls that reached the server, by arguments
-	journal map[string]*history // of each response
+	calm    bool                 // no more faults
+	counts  map[string]int       // operations, by response and point
+	fired   map[action]int       // faults that struck
+	vacant  time.Time            // until then there is no leader
+	vacancy action               // and this is what one hears
+	made    map[string]int       // tool calls that reached the server, by arguments
+	deaf    map[string]time.Time // until then nothing of a response is republished
+	journal map[string]*history  // of each response
 	errs    []error
 
 	ops int // that the server has seen; under its lock
@@ -64,7 +65,7 @@ const simTenant = "default"
 const simPatience = 40 * time.Minute
 
 func newWorld(p *plan) *world {
-	w := &world{plan: p, orders: make(chan func(), 64), door: make(chan struct{}, 1), counts: map[string]int{}, fired: map[action]int{}, made: map[string]int{}, journal: map[string]*history{}}
+	w := &world{plan: p, orders: make(chan func(), 64), door: make(chan struct{}, 1), counts: map[string]int{}, fired: map[action]int{}, made: map[string]int{}, journal: map[string]*history{}, deaf: map[string]time.Time{}}
 	for i := range p.Scenes {
 		w.journal[responseID(i)] = new(history)
 	}
@@ -72,7 +73,7 @@ func newWorld(p *plan) *world {
 	return w
 }
 
-func (w *world) fault(format string, args ...any) {
+func (w *world) faultf(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.errs = append(w.errs, fmt.Errorf(format, args...))
@@ -160,7 +161,7 @@ func (n *player) live(ctx context.Context, link *sim.Link) {
 	defer b.Close(context.Background())
 	node, err := New(n.config(link, b))
 	if err != nil {
-		n.w.fault("%s: %w", n.name, err)
+		n.w.faultf("%s: %w", n.name, err)
 		return
 	}
 	n.set(link, b, leave)
@@ -174,7 +175,7 @@ func (n *player) live(ctx context.Context, link *sim.Link) {
 		<-ran
 	case err := <-ran:
 		if err != nil {
-			n.w.fault("%s: %w", n.name, err)
+			n.w.faultf("%s: %w", n.name, err)
 		}
 	}
 }
@@ -230,7 +231,7 @@ func (w *world) act(i int, s *scene) {
 	err := w.gateway.Enqueue(ctx, cmd, nil)
 	<-w.door
 	if err != nil {
-		w.fault("enqueue %s: %w", id, err)
+		w.faultf("enqueue %s: %w", id, err)
 		return
 	}
 	for k, r := range s.Readers {
@@ -244,7 +245,7 @@ func (w *world) act(i int, s *scene) {
 			err = w.gateway.Begin(ctx, rec, cmd.Ref())
 		}
 		if err != nil {
-			w.fault("begin %s: %w", id, err)
+			w.faultf("begin %s: %w", id, err)
 		}
 	}
 }
@@ -275,9 +276,9 @@ func (w *world) cancel(ref schema.Ref, after time.Duration) {
 			continue // not begun yet
 		}
 		if err != nil {
-			w.fault("cancel %s: %w", ref, err)
+			w.faultf("cancel %s: %w", ref, err)
 		} else if !w.ended(ref.Response()) {
-			w.fault("cancel %s: there is no end", ref)
+			w.faultf("cancel %s: there is no end", ref)
 		}
 		return
 	}
@@ -301,7 +302,7 @@ func (w *world) read(i, k int, r audience) {
 			break
 		}
 		if final(err, begun) {
-			w.fault("reader %d of %s behind %d: %w", k, ref, after, err)
+			w.faultf("reader %d of %s behind %d: %w", k, ref, after, err)
 			break
 		}
 		if err != nil {
@@ -311,7 +312,7 @@ func (w *world) read(i, k int, r audience) {
 	}
 	// What was read is a prefix of the log at any time, and all of it at the end.
 	if whole := w.frames(ref.Response()); !bytes.Equal(got, whole) {
-		w.fault("reader %d of %s: got %d bytes, the log has %d; as a prefix: %t; ctx %v",
+		w.faultf("reader %d of %s: got %d bytes, the log has %d; as a prefix: %t; ctx %v",
 			k, ref, len(got), len(whole), bytes.HasPrefix(whole, got), ctx.Err())
 	}
 }
@@ -359,7 +360,7 @@ func (w *world) settled() bool {
 			return true
 		}
 		if time.Now().After(deadline) {
-			w.fault("after %v not ended and sealed: %v; %d jobs in the queue", simPatience, open, w.server.Count("MS_RUNS"))
+			w.faultf("after %v not ended and sealed: %v; %d jobs in the queue", simPatience, open, w.server.Count("MS_RUNS"))
 			return false
 		}
 		_ = rest(w.ctx, 500*time.Millisecond)
@@ -429,7 +430,7 @@ func (p *process) at(ctx context.Context, id string, where point) error {
 	switch f.Action {
 	case killBefore, killBehind:
 		p.link.Kill()
-	case holdBefore, holdBehind:
+	case holdBefore, holdBehind, deafHold:
 		p.link.Hold(f.For)
 	case drain:
 		p.player.drain()

@@ -34,7 +34,7 @@ func (s *Server) routeCall(r *request, call string) {
 		s.meet(r, Op{Kind: known.kind, Stream: stream, Subject: subjectOf(r)}, func(a *answer) { known.do(s, r, args, a) })
 		return
 	}
-	s.refuse(r.c, "call of %s", call)
+	s.refusef(r.c, "call of %s", call)
 }
 
 // subjectOf returns the subject that a read is about, if it says so.
@@ -52,7 +52,7 @@ func (s *Server) read(r *request, into any) bool {
 		return true
 	}
 	if err := json.Unmarshal(r.data, into, json.RejectUnknownMembers(true)); err != nil {
-		s.refuse(r.c, "%s %.200s: %w", r.subject, r.data, err)
+		s.refusef(r.c, "%s %.200s: %w", r.subject, r.data, err)
 		return false
 	}
 	return true
@@ -61,7 +61,7 @@ func (s *Server) read(r *request, into any) bool {
 func (s *Server) write(r *request, a *answer, v any) {
 	data, err := json.Marshal(v)
 	if err != nil {
-		s.refuse(r.c, "answer to %s: %w", r.subject, err)
+		s.refusef(r.c, "answer to %s: %w", r.subject, err)
 		return
 	}
 	a.json(data)
@@ -132,7 +132,7 @@ func (st *stream) info() *streamInfo {
 // configure reads a stream's configuration, and checks that it asks for nothing that a Server has not.
 func (s *Server) configure(r *request) (cfg streamConfig, ok bool) {
 	if err := json.Unmarshal(r.data, &cfg); err != nil || len(cfg.Subjects) != 1 || cfg.Discard != "new" || cfg.MaxMsgsPerSubject > 1 {
-		s.refuse(r.c, "%s: configuration %s: %v", r.subject, r.data, err)
+		s.refusef(r.c, "%s: configuration %s: %v", r.subject, r.data, err)
 		return cfg, false
 	}
 	return cfg, true
@@ -205,7 +205,7 @@ func (s *Server) leaderRead(r *request, name string, a *answer) {
 // lookUp finds the one message that a read asks for, among those up to a sequence.
 func (st *stream) lookUp(r *request, q *query, upto uint64) *Message {
 	if strings.ContainsAny(q.LastFor+q.NextFor, "*>") {
-		st.s.refuse(r.c, "read of %s with a wildcard: %s", st.name, r.data)
+		st.s.refusef(r.c, "read of %s with a wildcard: %s", st.name, r.data)
 		return nil
 	}
 	switch {
@@ -246,7 +246,7 @@ func (s *Server) erase(r *request, name string, a *answer) {
 		return
 	}
 	if q.NoErase {
-		s.refuse(r.c, "%s: a delete that does not overwrite", r.subject)
+		s.refusef(r.c, "%s: a delete that does not overwrite", r.subject)
 		return
 	}
 	st := s.look(name)

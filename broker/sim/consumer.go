@@ -79,7 +79,7 @@ func (s *Server) configureConsumer(r *request, raw jsontext.Value) (cfg consumer
 	known := slices.Contains([]string{"all", "by_start_time", "by_start_sequence"}, cfg.DeliverPolicy) &&
 		slices.Contains([]string{"explicit", "none"}, cfg.AckPolicy) && cfg.Filter == "" && cfg.MaxDeliver <= 0
 	if err != nil || !known {
-		s.refuse(r.c, "%s: consumer %s: %v", r.subject, raw, err)
+		s.refusef(r.c, "%s: consumer %s: %v", r.subject, raw, err)
 		return cfg, false
 	}
 	return cfg, true

@@ -38,7 +38,7 @@ const notFound = "NATS/1.0 404 Message Not Found\r\n\r\n"
 // batch answers with the messages of a subject from a sequence on, and with how many more there are.
 func (st *stream) batch(r *request, q *query, upto uint64, a *answer) {
 	if q.NextFor == "" || q.LastFor != "" || strings.ContainsAny(q.NextFor, "*>") {
-		st.s.refuse(r.c, "batch of %s: %s", st.name, r.data)
+		st.s.refusef(r.c, "batch of %s: %s", st.name, r.data)
 		return
 	}
 	all := st.upto(q.NextFor, upto)

@@ -71,7 +71,7 @@ func (s *Server) step(c *conn, b []byte) int {
 		c.greet()
 	case "PONG", "CONNECT":
 	default:
-		s.refuse(c, "protocol: %.80q", line)
+		s.refusef(c, "protocol: %.80q", line)
 	}
 	return n
 }
@@ -82,7 +82,7 @@ func (s *Server) publish(c *conn, headed bool, args []string, b []byte, n int) i
 		sizes = 2
 	}
 	if len(args) < sizes+1 || len(args) > sizes+2 {
-		s.refuse(c, "publish: %q", args)
+		s.refusef(c, "publish: %q", args)
 		return n
 	}
 	r := request{c: c, subject: args[0]}
@@ -95,7 +95,7 @@ func (s *Server) publish(c *conn, headed bool, args []string, b []byte, n int) i
 		head, err = strconv.Atoi(args[len(args)-2])
 	}
 	if err != nil || total > MaxPayload || head > total {
-		s.refuse(c, "publish: %q", args)
+		s.refusef(c, "publish: %q", args)
 		return n
 	}
 	if len(b) < total+len(crlf) {
@@ -112,7 +112,7 @@ func (s *Server) publish(c *conn, headed bool, args []string, b []byte, n int) i
 
 func (s *Server) subscribe(c *conn, args []string) {
 	if len(args) != 2 {
-		s.refuse(c, "subscribe: %q", args)
+		s.refusef(c, "subscribe: %q", args)
 		return
 	}
 	sub := &sub{c: c, subject: args[0], sid: args[1]}
@@ -122,7 +122,7 @@ func (s *Server) subscribe(c *conn, args []string) {
 
 func (s *Server) leave(c *conn, args []string) {
 	if len(args) == 0 || len(args) > 2 {
-		s.refuse(c, "unsubscribe: %q", args)
+		s.refusef(c, "unsubscribe: %q", args)
 		return
 	}
 	sub := c.subs[args[0]]

@@ -43,7 +43,7 @@ func (s *Server) consumerNext(r *request, args string, a *answer) {
 		return
 	}
 	if q.Expires <= 0 || q.Batch <= 0 {
-		s.refuse(r.c, "%s: %s", r.subject, r.data)
+		s.refusef(r.c, "%s: %s", r.subject, r.data)
 		return
 	}
 	p := &pull{c: c, sub: sub, reply: r.reply, left: q.Batch, every: time.Duration(q.Pulse)}
@@ -127,7 +127,7 @@ func ackSubject(c *consumer, m *Message, count int) string {
 func (s *Server) routeAck(r *request) {
 	tokens := strings.Split(strings.TrimPrefix(r.subject, ackPrefix), ".")
 	if len(tokens) != 7 {
-		s.refuse(r.c, "ack of %s", r.subject)
+		s.refusef(r.c, "ack of %s", r.subject)
 		return
 	}
 	seq, err := strconv.ParseUint(tokens[3], 10, 64)
@@ -153,12 +153,12 @@ func (s *Server) routeAck(r *request) {
 			Delay int64 `json:"delay"`
 		}
 		if len(args) > 0 && unmarshal(args, &q) != nil {
-			s.refuse(r.c, "nak with %q", args)
+			s.refusef(r.c, "nak with %q", args)
 			return
 		}
 		op.Kind, do = Nak, func(a *answer) { c.nak(seq, time.Duration(q.Delay)); a.json(nil) }
 	default:
-		s.refuse(r.c, "ack with %q", r.data)
+		s.refusef(r.c, "ack with %q", r.data)
 		return
 	}
 	s.meet(r, op, do)

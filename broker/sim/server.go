@@ -77,8 +77,8 @@ func (s *Server) Err() error {
 	return errors.Join(s.faults...)
 }
 
-// refuse notes what is not known, and ends the connection that it came by.
-func (s *Server) refuse(c *conn, format string, args ...any) {
+// refusef notes what is not known, and ends the connection that it came by.
+func (s *Server) refusef(c *conn, format string, args ...any) {
 	s.faults = append(s.faults, fmt.Errorf("sim: "+format, args...))
 	if c != nil {
 		s.end(c)

@@ -120,7 +120,7 @@ func (s *Server) expected(r *request) (*uint64, bool) {
 		}
 		n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
 		if key != expectHeader || err != nil {
-			s.refuse(r.c, "header of a publish: %q", line)
+			s.refusef(r.c, "header of a publish: %q", line)
 			return nil, false
 		}
 		expected = &n

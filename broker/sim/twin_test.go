@@ -77,17 +77,17 @@ func (l link) InProcessConn() (net.Conn, error) { return l.Dial() }
 
 // Whatever is asked, in whatever order, a simulated server says what the embedded one says.
 func TestServer_IsLikeTheRealOne(t *testing.T) {
-	real, err := embed.Start(embed.Config{Dir: t.TempDir(), Sync: time.Minute, MaxPayload: sim.MaxPayload})
+	original, err := embed.Start(embed.Config{Dir: t.TempDir(), Sync: time.Minute, MaxPayload: sim.MaxPayload})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := real.Stop(context.Background()); err != nil {
+		if err := original.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
 	played := sim.New(nil)
-	pair := &twins{test: t, played: played, sides: [2]*twin{newTwin(t, real), newTwin(t, link{played.NewLink("twin")})}}
+	pair := &twins{test: t, played: played, sides: [2]*twin{newTwin(t, original), newTwin(t, link{played.NewLink("twin")})}}
 	rapid.Check(t, func(rt *rapid.T) {
 		pair.T = rt
 		rt.Repeat(map[string]func(*rapid.T){
@@ -109,8 +109,8 @@ type twins struct {
 
 // both does the same on both sides and compares what came of it.
 func (p *twins) both(what string, do func(*twin) []string) {
-	real, played := do(p.sides[0]), do(p.sides[1])
-	if diff := cmp.Diff(real, played); diff != "" {
+	original, played := do(p.sides[0]), do(p.sides[1])
+	if diff := cmp.Diff(original, played); diff != "" {
 		p.Fatalf("%s: the real server (-) and the simulated one (+) differ:\n%s", what, diff)
 	}
 }

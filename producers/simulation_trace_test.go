@@ -8,6 +8,7 @@ import (
 	"github.com/midstream-dev/midstream/broker/sim"
 )
 
+// simTrace says that every operation is to be printed, with its virtual time and its fate: for a plan that fails.
 var simTrace = os.Getenv("SIMTRACE") != ""
 
 func (w *world) trace(op sim.Op, f sim.Fate) {
