@@ -45,12 +45,25 @@ func (b *Broker) Read(ctx context.Context, ref schema.Ref) (*History, error) {
 	}
 	h, err := b.unseal(ctx, p)
 	if errors.Is(err, errDigestOnly) {
-		err = ErrGone
+		return b.readDigested(ctx, p)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read log %s: %w", ref, err)
 	}
 	return h, nil
+}
+
+// readDigested reads a log of which the archive has nothing but the digest. It was empty a moment ago: because it has aged
+// out, or because the response was begun, ended and sealed since.
+func (b *Broker) readDigested(ctx context.Context, p place) (*History, error) {
+	tip, err := b.tip(ctx, p)
+	if err == nil && tip > 0 {
+		return b.readLog(ctx, p, tip)
+	}
+	if err == nil {
+		err = ErrGone
+	}
+	return nil, fmt.Errorf("read log %s: %w", p.ref, err)
 }
 
 // tip returns the position of the log's last record, 0 where there is none.
