@@ -191,4 +191,3 @@ func (w *world) judgeArchive(ctx context.Context, ref schema.Ref, sse []byte) {
 		w.faultf("%s: the archive has %d bytes, the log %d", ref, len(got), len(sse))
 	}
 }
-
