@@ -1,0 +1,61 @@
+//go:build e2e
+
+package chaos
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/midstream-dev/midstream/e2e/chaos/rig"
+)
+
+// TestChaos_Kills promises that kill -9 of any process at any time costs nothing but time: no event is lost, doubled or out
+// of order for any reader on any server, each response ends once, and no tool that must run once runs twice.
+func TestChaos_Kills(t *testing.T) {
+	c := &campaign{
+		seed: 1, clients: 24, cut: 4000, script: talk, faults: kills, draw: drawKill, pause: time.Second,
+	}
+	sound(t, c.play(t))
+}
+
+// talk is a run of some seconds, half of them with tools.
+func talk(dice *rand.Rand, run string) rig.Script {
+	return rig.Script{Run: run, Words: 30 + dice.IntN(60), Gap: 20 + dice.IntN(40), Calls: dice.IntN(2) * (1 + dice.IntN(3))}
+}
+
+// drawKill takes nodes more often than servers: a server's end makes all wait for an election, a node's lets others go on.
+func drawKill(dice *rand.Rand, r *rig.Rig) rig.Fault {
+	down := time.Duration(dice.IntN(1000)) * time.Millisecond
+	switch n := dice.IntN(10); {
+	case n < 4:
+		return rig.Kill{Victims: []*rig.Process{r.Gateways[dice.IntN(len(r.Gateways))].Process}, Down: down}
+	case n < 8:
+		return rig.Kill{Victims: []*rig.Process{r.Producers[dice.IntN(len(r.Producers))].Process}, Down: down}
+	default:
+		return rig.Kill{Victims: []*rig.Process{r.Servers[dice.IntN(len(r.Servers))].Process}, Down: down}
+	}
+}
+
+// cancelRun asks for the end of a response after a while, until some gateway has understood.
+func (c *campaign) cancelRun(ctx context.Context, response string, gateways []string, after time.Duration) {
+	for rest(ctx, after); ctx.Err() == nil; rest(ctx, 100*time.Millisecond) {
+		for _, g := range gateways {
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, g+"/v1/responses/"+response+"/cancel", nil)
+			if err != nil {
+				c.t.Error(err)
+				return
+			}
+			resp, err := c.http.Do(req)
+			if err != nil {
+				continue
+			}
+			resp.Body.Close()
+			if resp.StatusCode < 500 {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,6 @@
+//go:build e2e && nightly
+
+package chaos
+
+// How much each story does at night.
+const kills = 500

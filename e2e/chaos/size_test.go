@@ -1,0 +1,6 @@
+//go:build e2e && !nightly
+
+package chaos
+
+// How much each story does in CI.
+const kills = 40
