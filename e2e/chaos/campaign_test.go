@@ -38,7 +38,7 @@ type campaign struct {
 	cancel  bool          // a third of the runs are cancelled at some time
 	before  func(f rig.Fault, dice *rand.Rand)
 
-	t      *testing.T
+	t      testing.TB
 	r      *rig.Rig
 	http   *http.Client
 	active atomic.Int64 // runs that are open
@@ -60,7 +60,7 @@ func (c *campaign) dice(part string, n int) *rand.Rand {
 }
 
 // play runs the whole story and returns what the checker says. The rig's faults fail the test.
-func (c *campaign) play(t *testing.T) *check.Report {
+func (c *campaign) play(t testing.TB) *check.Report {
 	t.Helper()
 	began := time.Now()
 	c.prepare(t)
@@ -89,7 +89,7 @@ func (c *campaign) play(t *testing.T) *check.Report {
 }
 
 // prepare lays out the rig. Its directory is kept when the test fails.
-func (c *campaign) prepare(t *testing.T) {
+func (c *campaign) prepare(t testing.TB) {
 	t.Helper()
 	c.t, c.halt = t, make(chan struct{})
 	if *seed != 0 {
@@ -227,14 +227,14 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-func withPatience(t *testing.T, ctx context.Context, d time.Duration) context.Context {
+func withPatience(t testing.TB, ctx context.Context, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // sound fails the test for every fault, some of them in full.
-func sound(t *testing.T, r *check.Report) {
+func sound(t testing.TB, r *check.Report) {
 	t.Helper()
 	const shown = 20
 	faults := r.Faults()

@@ -3,4 +3,7 @@
 package chaos
 
 // How much each story does at night.
-const kills = 500
+const (
+	kills = 500 // of any process
+	cuts  = 200 // of the power
+)

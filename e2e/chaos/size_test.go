@@ -3,4 +3,7 @@
 package chaos
 
 // How much each story does in CI.
-const kills = 40
+const (
+	kills = 40 // of any process
+	cuts  = 3  // of the power
+)

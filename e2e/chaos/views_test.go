@@ -40,13 +40,13 @@ func (c *campaign) history(ctx context.Context) *check.History {
 
 // logs reads the streams, past every proxy and past all code of ours but the format.
 type logs struct {
-	t  *testing.T
+	t  testing.TB
 	nc *nats.Conn
 	js jetstream.JetStream
 	n  int // partitions
 }
 
-func openLog(t *testing.T, r *rig.Rig) *logs {
+func openLog(t testing.TB, r *rig.Rig) *logs {
 	t.Helper()
 	var urls []string
 	for _, s := range r.Servers {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -106,14 +107,14 @@ func (j *journal) synced(inode uint64, path string) {
 		j.drop(inode, s)
 	}
 	j.settle(func(c *change) bool {
-		return c.to == path || c.from == path || c.to != "" && in(path, c.to)
+		return leads(c.to, path) || leads(c.from, path)
 	})
 }
 
 // syncedDir forgets what there was to undo of the names in a directory, and of those that lead to it.
 func (j *journal) syncedDir(dir string) {
 	j.settle(func(c *change) bool {
-		return filepath.Dir(c.to) == dir || filepath.Dir(c.from) == dir || c.to != "" && (c.to == dir || in(dir, c.to))
+		return filepath.Dir(c.to) == dir || filepath.Dir(c.from) == dir || leads(c.to, dir) || leads(c.from, dir)
 	})
 }
 
@@ -129,9 +130,10 @@ func (j *journal) settle(which func(*change) bool) {
 	})
 }
 
-// in reports whether path lies below dir.
-func in(path, dir string) bool {
-	return len(path) > len(dir) && path[:len(dir)] == dir && path[len(dir)] == '/'
+// leads reports whether name is path or a directory that it lies in. A name that was given up and leads to what is durable
+// now bears something else: it was given up for good.
+func leads(name, path string) bool {
+	return name != "" && (path == name || strings.HasPrefix(path, name+"/"))
 }
 
 // made notes a new name.
