@@ -3,9 +3,7 @@
 package chaos
 
 import (
-	"context"
 	"math/rand/v2"
-	"net/http"
 	"testing"
 	"time"
 
@@ -36,26 +34,5 @@ func drawKill(dice *rand.Rand, r *rig.Rig) rig.Fault {
 		return rig.Kill{Victims: []*rig.Process{r.Producers[dice.IntN(len(r.Producers))].Process}, Down: down}
 	default:
 		return rig.Kill{Victims: []*rig.Process{r.Servers[dice.IntN(len(r.Servers))].Process}, Down: down}
-	}
-}
-
-// cancelRun asks for the end of a response after a while, until some gateway has understood.
-func (c *campaign) cancelRun(ctx context.Context, response string, gateways []string, after time.Duration) {
-	for rest(ctx, after); ctx.Err() == nil; rest(ctx, 100*time.Millisecond) {
-		for _, g := range gateways {
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, g+"/v1/responses/"+response+"/cancel", nil)
-			if err != nil {
-				c.t.Error(err)
-				return
-			}
-			resp, err := c.http.Do(req)
-			if err != nil {
-				continue
-			}
-			resp.Body.Close()
-			if resp.StatusCode < 500 {
-				return
-			}
-		}
 	}
 }

@@ -44,11 +44,11 @@ func (w *walk) executed(state *schema.State) {
 			r.fault("tool", "%s: call %s has no intent", w.response, it.ID)
 			continue
 		}
-		w.outcome(&it, c)
+		w.outcome(&it, c, state.Response().Status)
 	}
 }
 
-func (w *walk) outcome(it *schema.Item, c intent) {
+func (w *walk) outcome(it *schema.Item, c intent, end string) {
 	ran, once := w.history.Executions[c.key], w.history.Once(c.tool)
 	unknown := strings.Contains(string(it.Error), "outcome unknown")
 	switch {
@@ -60,7 +60,7 @@ func (w *walk) outcome(it *schema.Item, c intent) {
 		w.report.fault("tool", "%s: %s may be made again, and was not", w.response, c.key)
 	case unknown && w.attempt == c.attempt:
 		w.report.fault("tool", "%s: the outcome of %s is unknown though nothing came between", w.response, c.key)
-	case it.Status == schema.StatusFailed && !unknown:
+	case it.Status == schema.StatusFailed && !unknown && end != schema.StatusCancelled:
 		w.report.fault("tool", "%s: %s failed: %s", w.response, c.key, it.Error)
 	}
 	if unknown {

@@ -21,13 +21,12 @@ type Node struct {
 func newNode(cfg *Config, name, role string, servers []*Server, extra string) (*Node, error) {
 	n := &Node{Process: newProcess(cfg.Dir, name, cfg.Midstream, "serve", "--config", filepath.Join(cfg.Dir, name+".yaml"))}
 	var urls, monitors []string
-	for _, s := range servers {
-		line, err := newLine(name+"-"+s.Name, s.Client)
-		if err != nil {
-			return nil, err
-		}
-		n.Lines = append(n.Lines, line)
-		urls = append(urls, "nats://"+line.Addr())
+	var err error
+	if n.Lines, err = lay(name, servers); err != nil {
+		return nil, err
+	}
+	for i, s := range servers {
+		urls = append(urls, "nats://"+n.Lines[i].Addr())
 		monitors = append(monitors, fmt.Sprintf("%q", s.Monitor))
 	}
 	ports, err := freePorts(1)
@@ -52,10 +51,25 @@ log: {format: text}
 	return n, nil
 }
 
-// Healthy reports whether a gateway takes requests. A producer is taken for healthy while it runs.
+// lay makes lines to each server.
+func lay(name string, servers []*Server) (lines []*Line, err error) {
+	for _, s := range servers {
+		line, err := newLine(name+"-"+s.Name, s.Client)
+		if err != nil {
+			return lines, err
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
+
+// Lay makes lines to each server for somebody else, who closes them.
+func (r *Rig) Lay(name string) ([]*Line, error) { return lay(name, r.Servers) }
+
+// Healthy reports whether a gateway takes requests, and a producer claims them.
 func (n *Node) Healthy(ctx context.Context) bool {
 	if n.URL == "" {
-		return n.Running()
+		return n.Said("node started")
 	}
 	return answers(ctx, n.URL+"/readyz")
 }

@@ -5,6 +5,7 @@ package rig
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,7 @@ type Process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error
+	before int64 // bytes in the log when it was started
 }
 
 func newProcess(dir, name, path string, args ...string) *Process {
@@ -46,6 +48,9 @@ func (p *Process) Start() error {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	defer out.Close() // the child has its own
+	if p.before, err = out.Seek(0, io.SeekEnd); err != nil {
+		return fmt.Errorf("start %s: %w", p.Name, err)
+	}
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), append(p.env, "OPENAI_API_KEY=", "OPENAI_BASE_URL=")...)
@@ -154,4 +159,13 @@ func (p *Process) Judge() error {
 func (p *Process) lastWords() string {
 	text, _ := os.ReadFile(p.log)
 	return string(text[max(0, len(text)-600):])
+}
+
+// Said reports whether the process has written that since it was started last.
+func (p *Process) Said(text string) bool {
+	p.mu.Lock()
+	before := p.before
+	p.mu.Unlock()
+	all, err := os.ReadFile(p.log)
+	return err == nil && strings.Contains(string(all[min(before, int64(len(all))):]), text)
 }
