@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,17 +19,22 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-// mutantPatience is how long a mutant may take to be found out.
-const mutantPatience = 5 * time.Minute
+// mutantPatience is how long a test may take to find a mutant out: one that hangs is found out, too.
+const mutantPatience = 2 * time.Minute
 
 // root is the module's directory, seen from here.
 const root = "../.."
 
-// mutant is a source file with one defence taken out.
+// mutant is the source with one defence taken out.
 type mutant struct {
-	file, red string
-	ci        bool
-	old, new  []byte
+	red   string
+	ci    bool
+	edits []edit
+}
+
+type edit struct {
+	file     string
+	old, new []byte
 }
 
 // TestMutants promises that the tests can fail: for each defence that is taken out, the test that is named goes red. A
@@ -47,19 +54,21 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// readMutant reads: why, a blank line, fields, and the old and the new text.
+// readMutant reads: why, a blank line, fields, and pairs of an old text, with its file, and a new one.
 func readMutant(t *testing.T, path string) mutant {
 	t.Helper()
 	archive, err := txtar.ParseFile(path)
-	if err != nil || len(archive.Files) != 2 {
-		t.Fatalf("%s has no old and new text: %v", path, err)
+	if err != nil || len(archive.Files) == 0 || len(archive.Files)%2 != 0 {
+		t.Fatalf("%s has no pairs of old and new text: %v", path, err)
 	}
-	m := mutant{old: archive.Files[0].Data, new: archive.Files[1].Data}
+	var m mutant
+	for pair := range slices.Chunk(archive.Files, 2) {
+		_, file, _ := strings.Cut(pair[0].Name, " ")
+		m.edits = append(m.edits, edit{file, bytes.TrimSuffix(pair[0].Data, []byte("\n")), bytes.TrimSuffix(pair[1].Data, []byte("\n"))})
+	}
 	for line := range strings.Lines(string(archive.Comment)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		switch key {
-		case "file":
-			m.file = value
 		case "red":
 			m.red = value
 		case "ci":
@@ -69,34 +78,38 @@ func readMutant(t *testing.T, path string) mutant {
 	return m
 }
 
-// overlay writes the changed source, and tells the compiler to read it instead.
+// overlay writes the changed sources, and tells the compiler to read them instead.
 func (m mutant) overlay(t *testing.T) string {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join(root, m.file))
+	dir, replace := t.TempDir(), map[string]string{}
+	for i, e := range m.edits {
+		path, err := filepath.Abs(filepath.Join(root, e.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(source, e.old); n != 1 || replace[path] != "" {
+			t.Fatalf("%s has the text of its mutant %d times, or has two of them:\n%s", e.file, n, e.old)
+		}
+		replace[path] = filepath.Join(dir, fmt.Sprintf("mutated%d.go", i))
+		write(t, replace[path], bytes.Replace(source, e.old, e.new, 1))
+	}
+	list, err := json.Marshal(map[string]map[string]string{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	old, changed := bytes.TrimSuffix(m.old, []byte("\n")), bytes.TrimSuffix(m.new, []byte("\n"))
-	if n := bytes.Count(source, old); n != 1 {
-		t.Fatalf("%s has the text of its mutant %d times:\n%s", m.file, n, old)
-	}
-	dir := t.TempDir()
-	mutated := filepath.Join(dir, "mutated.go")
-	list, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
-	if err == nil {
-		err = os.WriteFile(mutated, bytes.Replace(source, old, changed, 1), 0o600)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "overlay.json"), list, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(dir, "overlay.json"), list)
 	return filepath.Join(dir, "overlay.json")
+}
+
+func write(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // mustFall runs what must go red: a test of the package, or a story with the mutant's binary.
@@ -121,11 +134,16 @@ func (m mutant) mustFall(t *testing.T, overlay string) {
 	t.Logf("red after %v", time.Since(began).Round(time.Second))
 }
 
+// goTest runs tests of the module, and ends them with whatever they have started.
 func goTest(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), mutantPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*mutantPatience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-vet=off", "-count=1", "-failfast", fmt.Sprintf("-timeout=%v", mutantPatience)}, args...)...)
+	fixed := []string{"test", "-vet=off", "-count=1", "-failfast", fmt.Sprintf("-timeout=%v", mutantPatience)}
+	cmd := exec.CommandContext(ctx, "go", append(fixed, args...)...)
 	cmd.Dir = root
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
 	text, err := cmd.CombinedOutput()
 	return string(text), err
 }
