@@ -100,7 +100,7 @@ func (c *campaign) prepare(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Logf("go test -tags e2e ./e2e/chaos -run '^%s$' -seed %d -count 1", t.Name(), c.seed)
-	c.rig.Dir, c.rig.Midstream, c.rig.NATSServer = dir, *midstream, filepath.Join(binaries, "nats-server")
+	c.rig.Dir, c.rig.Root, c.rig.Midstream, c.rig.NATSServer = dir, root, *midstream, filepath.Join(binaries, "nats-server")
 	c.http = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	c.r, err = rig.New(c.rig)
 	t.Cleanup(func() {

@@ -96,7 +96,7 @@ func openBroker(t *testing.T, r *rig.Rig, name string) (*broker.Broker, []*rig.L
 		t.Cleanup(l.Close)
 	}
 	b, err := broker.Open(withPatience(t, context.Background(), wellPatience), broker.Config{
-		URL: strings.Join(urls, ","), Replicas: len(r.Servers), AckWait: r.AckWait, SecretKey: make([]byte, 32),
+		URL: strings.Join(urls, ","), User: rig.NodeUser, Password: rig.Password, Replicas: len(r.Servers), AckWait: r.AckWait, SecretKey: make([]byte, 32),
 	})
 	if err != nil {
 		t.Fatal(err)

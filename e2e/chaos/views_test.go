@@ -52,7 +52,8 @@ func openLog(t testing.TB, r *rig.Rig) *logs {
 	for _, s := range r.Servers {
 		urls = append(urls, "nats://"+s.Client)
 	}
-	nc, err := nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.IgnoreDiscoveredServers())
+	nc, err := nats.Connect(strings.Join(urls, ","), nats.UserInfo(rig.AdminUser, rig.Password),
+		nats.MaxReconnects(-1), nats.IgnoreDiscoveredServers())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,6 +111,12 @@ func TestCut(t *testing.T) {
 			[]deed{mkdir("d"), durable("d/a", "one"), rename("d", "e"), mkdir("d"), durable("d/b", "two")},
 			map[string]string{"d/b": "two", "e/a": "one"},
 		},
+		"a directory that was moved away twice": {
+			[]deed{
+				mkdir("d"), syncDir(""), rename("d", "e"), remove("e"), mkdir("d"), rename("d", "e"), mkdir("d"), durable("d/a", "one"),
+			},
+			map[string]string{"d/a": "one"},
+		},
 		"a durable file keeps its directory": {[]deed{mkdir("d"), durable("d/a", "one"), lazy("d/b", "two")}, map[string]string{"d/a": "one"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -118,22 +118,30 @@ func (j *journal) syncedDir(dir string) {
 	})
 }
 
+// settle forgets those changes, and what was done before to the same names: what a name bears now for good, it does not
+// bear besides something else.
 func (j *journal) settle(which func(*change) bool) {
-	j.names = slices.DeleteFunc(j.names, func(c change) bool {
-		if !which(&c) {
-			return false
+	var left []change
+	var names []string
+	for _, c := range slices.Backward(j.names) {
+		taken := slices.ContainsFunc(names, func(name string) bool { return leads(c.to, name) || leads(c.from, name) })
+		if !taken && !which(&c) {
+			left = append(left, c)
+			continue
 		}
 		if c.settle != nil {
 			c.settle()
 		}
-		return true
-	})
+		names = append(names, c.to, c.from)
+	}
+	slices.Reverse(left)
+	j.names = left
 }
 
 // leads reports whether name is path or a directory that it lies in. A name that was given up and leads to what is durable
 // now bears something else: it was given up for good.
 func leads(name, path string) bool {
-	return name != "" && (path == name || strings.HasPrefix(path, name+"/"))
+	return name != "" && path != "" && (path == name || strings.HasPrefix(path, name+"/"))
 }
 
 // made notes a new name.

@@ -40,10 +40,10 @@ func newNode(cfg *Config, name, role string, servers []*Server, extra string) (*
 node: %s
 listen: %s
 roles: [%s]
-nats: {url: %q, monitor: [%s], replicas: %d, partitions: %d, secret_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}
+nats: {url: %q, user: %s, password: %s, monitor: [%s], replicas: %d, partitions: %d, secret_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}
 limits: {ack_wait: %s, heartbeat: %s, sse_heartbeat: 1s, drain: 5s}
 log: {format: text}
-%s`, name, ports[0], role, strings.Join(urls, ","), strings.Join(monitors, ", "), len(servers), cfg.Partitions,
+%s`, name, ports[0], role, strings.Join(urls, ","), NodeUser, Password, strings.Join(monitors, ", "), len(servers), cfg.Partitions,
 		cfg.AckWait, cfg.AckWait/4, extra)
 	if err := os.WriteFile(filepath.Join(cfg.Dir, name+".yaml"), []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("configure %s: %w", name, err)

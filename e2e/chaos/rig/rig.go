@@ -14,9 +14,10 @@ import (
 	"time"
 )
 
-// Config says what to build. Dir, Midstream and NATSServer must be set; of the rest, zero values are the defaults.
+// Config says what to build. Dir, Root, Midstream and NATSServer must be set; of the rest, zero values are the defaults.
 type Config struct {
 	Dir                   string // of everything that the processes write
+	Root                  string // of the module: the servers' configuration is in deploy/nats
 	Midstream, NATSServer string // the binaries
 
 	Servers, Gateways, Producers int           // 3, 2, 2
@@ -101,7 +102,7 @@ func (r *Rig) connect() error {
 				return err
 			}
 			r.Routes[[2]int{i, j}] = line
-			routes = append(routes, fmt.Sprintf("%q", "nats-route://"+line.Addr()))
+			routes = append(routes, fmt.Sprintf("%q", "nats://route:"+Password+"@"+line.Addr()))
 		}
 		if err := from.configure(&r.Config, routes); err != nil {
 			return err

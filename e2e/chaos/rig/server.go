@@ -4,6 +4,7 @@ package rig
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -39,31 +40,47 @@ func newServer(cfg *Config, n int) (*Server, error) {
 	}, nil
 }
 
-// configure writes the configuration. Servers know each other by lines only: an address that nobody answers at stands for
-// the true ones, so that gossip leads nowhere.
+// Users of the cluster, as deploy/nats names them. Their passwords are the same here.
+const (
+	NodeUser  = "midstream"
+	AdminUser = "admin"
+	Password  = "chaos"
+)
+
+// deployed is the configuration that production runs. To it are added what makes the servers use lines only (an address
+// that nobody answers at stands for their true ones, so that gossip leads nowhere), and what a story asks for.
+const (
+	deployed = "deploy/nats"
+	alone    = "cluster {\n  no_advertise: true\n  advertise: \"127.0.0.1:1\"\n"
+)
+
+// configure writes the configuration, and the environment that it reads.
 func (s *Server) configure(cfg *Config, routes []string) error {
-	_, port, _ := strings.Cut(s.Client, ":")
-	text := fmt.Sprintf(`
-server_name: %s
-host: 127.0.0.1
-port: %s
-http: %q
-max_payload: 8MB
-write_deadline: "10s"
-jetstream { store_dir: %q, sync_interval: %s, max_file_store: 64GB, max_memory_store: 64MB }
-cluster {
-  name: chaos
-  listen: %q
-  no_advertise: true
-  advertise: "127.0.0.1:1"
-  routes: [%s]
-}
-`, s.Name, port, strings.TrimPrefix(s.Monitor, "http://"), s.Store, cfg.Sync, s.route, strings.Join(routes, ", "))
-	if err := os.WriteFile(filepath.Join(cfg.Dir, s.Name+".conf"), []byte(text), 0o600); err != nil {
+	text, err1 := os.ReadFile(filepath.Join(cfg.Root, deployed, "nats.conf"))
+	permissions, err2 := os.ReadFile(filepath.Join(cfg.Root, deployed, "permissions.conf"))
+	for old, changed := range map[string]string{"\ncluster {\n": "\n" + alone, "sync_interval: always": "sync_interval: " + cfg.Sync} {
+		if strings.Count(string(text), old) != 1 {
+			return fmt.Errorf("configure %s: nats.conf does not have %q once", s.Name, old)
+		}
+		text = []byte(strings.Replace(string(text), old, changed, 1))
+	}
+	s.env = []string{
+		"NATS_NAME=" + s.Name, quoted("NATS_LISTEN", s.Client), quoted("NATS_MONITOR", strings.TrimPrefix(s.Monitor, "http://")),
+		quoted("NATS_STORE", s.Store), "NATS_MAX_FILE_STORE=64GB", quoted("NATS_CLUSTER_LISTEN", s.route),
+		"NATS_ROUTES=[" + strings.Join(routes, ", ") + "]", "NATS_ROUTE_USER=route", "NATS_ROUTE_PASSWORD=" + Password,
+		"NATS_SYS_USER=sys", "NATS_SYS_PASSWORD=" + Password, "NATS_MIDSTREAM_USER=" + NodeUser, "NATS_MIDSTREAM_PASSWORD=" + Password,
+		"NATS_ADMIN_USER=" + AdminUser, "NATS_ADMIN_PASSWORD=" + Password,
+	}
+	err := errors.Join(err1, err2,
+		os.WriteFile(filepath.Join(cfg.Dir, s.Name+".conf"), text, 0o600),
+		os.WriteFile(filepath.Join(cfg.Dir, "permissions.conf"), permissions, 0o600))
+	if err != nil {
 		return fmt.Errorf("configure %s: %w", s.Name, err)
 	}
 	return nil
 }
+
+func quoted(name, value string) string { return fmt.Sprintf("%s=%q", name, value) }
 
 // Healthy reports whether the server says that it has caught up.
 func (s *Server) Healthy(ctx context.Context) bool {
