@@ -48,10 +48,15 @@ lint: ## Run the linter that tools/go.mod pins
 .PHONY: e2e
 e2e: ## Run the built binary against real clients, models, MCP servers and a browser
 	$(MAKE) -C e2e setup
-	go test -tags e2e -count=1 -p 1 ./e2e/...
+	go test -tags e2e -count=1 -p 1 $$(go list -tags e2e ./e2e/... | grep -v /e2e/chaos)
+
+.PHONY: chaos
+chaos: ## Kill, pause, cut off and power down real processes under load (SEED=n plays a story's faults again)
+	go test -tags e2e -count=1 ./e2e/chaos/check ./e2e/chaos/powercut
+	go test -tags e2e -count=1 -timeout 20m ./e2e/chaos $(if $(SEED),-seed $(SEED)) $(if $(STORY),-run '^TestChaos_$(STORY)$$' -v)
 
 .PHONY: check
-check: test sim lint e2e ## Everything that CI runs
+check: test sim lint chaos e2e ## Everything that CI runs
 
 .PHONY: bench
 bench: build ## Run the benchmarks of the packages (BENCH=name runs some), then the built binary's under both fsync policies
@@ -70,7 +75,8 @@ fuzz: ## Fuzz each target for FUZZTIME
 .PHONY: nightly
 nightly: ## What is too slow for CI: a real model, a million schedules, longer fuzzing
 	$(MAKE) -C e2e nightly
-	go test -tags 'e2e nightly' -count=1 -p 1 -timeout 60m ./e2e/...
+	go test -tags 'e2e nightly' -count=1 -p 1 -timeout 60m $$(go list -tags 'e2e nightly' ./e2e/... | grep -v /e2e/chaos)
+	go test -tags 'e2e nightly' -count=1 -timeout 6h -v ./e2e/chaos
 	$(MAKE) sim SCHEDULES=1000000
 	$(MAKE) fuzz FUZZTIME=5m
 

@@ -32,11 +32,11 @@ type campaign struct {
 	clients int // at once
 	cut     int // bytes after which a client loses its connection, on average
 	script  func(dice *rand.Rand, run string) rig.Script
-	faults  int
+	faults  int                             // at least
+	enough  func(done []check.Account) bool // nil, or whether the load was enough
 	draw    func(dice *rand.Rand, r *rig.Rig) rig.Fault
 	pause   time.Duration // between two faults, at most
 	cancel  bool          // a third of the runs are cancelled at some time
-	before  func(f rig.Fault, dice *rand.Rand)
 
 	t      testing.TB
 	r      *rig.Rig
@@ -99,7 +99,7 @@ func (c *campaign) prepare(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("go test -tags e2e ./e2e/chaos -run '^%s$' -seed %d -count 1", t.Name(), c.seed)
+	t.Logf("go test -tags '"+tags+"' ./e2e/chaos -run '^%s$' -seed %d -count 1", t.Name(), c.seed)
 	c.rig.Dir, c.rig.Root, c.rig.Midstream, c.rig.NATSServer = dir, root, *midstream, filepath.Join(binaries, "nats-server")
 	c.http = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	c.r, err = rig.New(c.rig)
@@ -193,14 +193,11 @@ func (c *campaign) strike(ctx context.Context) {
 	c.t.Helper()
 	dice := c.dice("faults", 0)
 	began := time.Now()
-	for n := range c.faults {
+	for n := 0; n < c.faults || !c.loaded(); n++ {
 		f := c.draw(dice, c.r)
 		open := c.active.Load()
 		if open > 0 {
 			c.struck.Add(1)
-		}
-		if c.before != nil {
-			c.before(f, dice)
 		}
 		at := time.Since(began)
 		f.Strike()
@@ -216,6 +213,13 @@ func (c *campaign) strike(ctx context.Context) {
 	if c.faults > 0 && c.struck.Load() == 0 {
 		c.t.Fatal("no fault has struck an open run: the story proves nothing")
 	}
+}
+
+// loaded reports whether the clients have done enough.
+func (c *campaign) loaded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.enough == nil || c.enough(c.accounts)
 }
 
 func rest(ctx context.Context, d time.Duration) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/midstream-dev/midstream/e2e/chaos/check"
 	"github.com/midstream-dev/midstream/e2e/chaos/rig"
 )
 
@@ -15,8 +16,29 @@ import (
 func TestChaos_Kills(t *testing.T) {
 	c := &campaign{
 		seed: 1, clients: 24, cut: 4000, script: talk, faults: kills, draw: drawKill, pause: time.Second,
+		enough: func(done []check.Account) bool { return len(done) >= runs },
 	}
 	sound(t, c.play(t))
+}
+
+// TestChaos_Resumes promises that a reader who loses its connection again and again, in the middle of a line or of a letter,
+// and goes on at whichever gateway, gets every byte once.
+func TestChaos_Resumes(t *testing.T) {
+	c := &campaign{
+		seed: 5, clients: 24, cut: 400, script: talk, faults: 3, pause: time.Second,
+		enough: func(done []check.Account) bool { return countResumes(done) >= resumes },
+		draw: func(dice *rand.Rand, r *rig.Rig) rig.Fault {
+			return rig.Kill{Victims: []*rig.Process{r.Gateways[dice.IntN(len(r.Gateways))].Process}}
+		},
+	}
+	sound(t, c.play(t))
+}
+
+func countResumes(done []check.Account) (n int) {
+	for i := range done {
+		n += len(done[i].Resumes)
+	}
+	return n
 }
 
 // talk is a run of some seconds, half of them with tools.

@@ -22,11 +22,6 @@ func TestChaos_PowerCuts(t *testing.T) {
 	sound(t, power(t, 7, cuts, "always"))
 }
 
-// TestChaos_LazySync promises that the story above can fail: with the server's own default for fsync, it does.
-func TestChaos_LazySync(t *testing.T) {
-	mustFall(t, func(r *recorder) { power(r, 7, 1, "2m") })
-}
-
 // power tells the story of power cuts. The last one takes all servers.
 func power(t testing.TB, seed uint64, n int, sync string) *check.Report {
 	t.Helper()

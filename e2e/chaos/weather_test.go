@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/midstream-dev/midstream/e2e/chaos/check"
 	"github.com/midstream-dev/midstream/e2e/chaos/rig"
 )
 
@@ -48,15 +49,20 @@ func processes(servers []*rig.Server) (all []*rig.Process) {
 	return all
 }
 
-// TestChaos_Deploy promises that a rolling restart of every node, one after the other, loses nothing and ends well.
+// TestChaos_Deploy promises that a rolling restart of every node, one after the other, loses nothing, ends well, and hands runs
+// over instead of letting their leases run out.
 func TestChaos_Deploy(t *testing.T) {
 	turn := 0
 	c := &campaign{
-		seed: 19, clients: 24, cut: 6000, script: talk, faults: 4 + weather/2, pause: time.Second,
+		seed: 19, clients: 24, cut: 6000, script: talk, faults: deploys, pause: time.Second,
 		draw: func(_ *rand.Rand, r *rig.Rig) rig.Fault {
 			turn++
 			return &rig.Restart{Victim: r.Nodes()[turn%len(r.Nodes())].Process}
 		},
 	}
-	sound(t, c.play(t))
+	report := c.play(t)
+	if half := check.Quantile(report.Takeovers, 0.5); len(report.Takeovers) == 0 || half >= c.r.AckWait {
+		t.Errorf("%d runs went to another node, half of them after %v, which is as long as a lease lasts", len(report.Takeovers), half)
+	}
+	sound(t, report)
 }
