@@ -28,7 +28,7 @@ const (
 	fighters        = 3 // a log, each on one of two brokers
 	readLimit       = 8 * time.Second
 	appendLimit     = 4 * time.Second // at most: who is in a hurry learns less often how it went
-	porcupineLimit  = 2 * time.Minute
+	porcupineLimit  = 30 * time.Second
 	registerSeed    = 23
 	longestHold     = 6 // appends, before a writer lets another have a go
 	registerPause   = 500 * time.Millisecond
@@ -246,7 +246,7 @@ func (r *register) judge(t *testing.T) {
 		t.Errorf("nobody was stored, or nobody was fenced: no fight")
 	}
 	if result := porcupine.CheckOperationsTimeout(appendRegister, r.history, porcupineLimit); result != porcupine.Ok {
-		t.Errorf("%s: the history of %d operations is %s", r.ref.Response(), len(r.history), result)
+		t.Fatalf("%s: the history of %d operations is %s", r.ref.Response(), len(r.history), result)
 	}
 }
 

@@ -23,7 +23,7 @@ type Account struct {
 
 	Requests int
 	Resumes  []time.Duration // from a request to its first frame
-	Stall    time.Duration   // the longest wait for a frame, within one connection
+	Stall    time.Duration   // the longest wait for the next frame
 	Faults   []string        // what a client must never see
 }
 

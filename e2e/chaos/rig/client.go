@@ -37,8 +37,8 @@ type Client struct {
 	Event    func()                // is called for each event
 
 	account check.Account
-	partial []byte // of a frame
-	clean   bool   // how the last connection ended
+	partial []byte    // of a frame
+	heard   time.Time // when the last frame came, over all connections
 }
 
 var idLine = regexp.MustCompile(`\nid: (\d+)\n\n$`)
@@ -131,7 +131,6 @@ func (c *Client) read(body io.Reader, watch *time.Timer, asked time.Time) bool {
 		budget = 1 + int(c.Dice.ExpFloat64()*float64(c.Cut))
 	}
 	first, resumed := true, c.account.Next > 0
-	last := time.Now()
 	buf := make([]byte, 4096)
 	for budget > 0 && !c.account.Ended && len(c.account.Faults) == 0 {
 		n, err := body.Read(buf[:min(len(buf), budget)])
@@ -143,8 +142,6 @@ func (c *Client) read(body io.Reader, watch *time.Timer, asked time.Time) bool {
 					c.account.Resumes = append(c.account.Resumes, time.Since(asked))
 				}
 				first = false
-				c.account.Stall = max(c.account.Stall, time.Since(last))
-				last = time.Now()
 			}
 		}
 		if errors.Is(err, io.EOF) && !c.account.Ended {
@@ -194,6 +191,11 @@ func (c *Client) frame(frame []byte) {
 			c.Created(c.account.Response)
 		}
 	}
+	now := time.Now()
+	if !c.heard.IsZero() {
+		c.account.Stall = max(c.account.Stall, now.Sub(c.heard))
+	}
+	c.heard = now
 	c.account.Frames = append(c.account.Frames, frame...)
 	c.account.Next++
 	c.Event()

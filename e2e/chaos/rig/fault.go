@@ -4,6 +4,7 @@ package rig
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -62,9 +63,9 @@ type Restart struct {
 	ended  error
 }
 
-func (r *Restart) String() string                 { return "SIGTERM " + r.Victim.Name }
-func (r *Restart) Strike()                        { r.ended = r.Victim.End() }
-func (r *Restart) Heal(ctx context.Context) error { return firstOf(r.ended, r.Victim.Start()) }
+func (r *Restart) String() string             { return "SIGTERM " + r.Victim.Name }
+func (r *Restart) Strike()                    { r.ended = r.Victim.End() }
+func (r *Restart) Heal(context.Context) error { return errors.Join(r.ended, r.Victim.Start()) }
 
 // Lines is a change of lines, for a time: held in one direction or both, or slow.
 type Lines struct {
@@ -135,13 +136,4 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
