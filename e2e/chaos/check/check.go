@@ -22,7 +22,7 @@ func Check(h *History) *Report {
 	}
 	for key := range h.Executions {
 		if !intents[key] {
-			r.fault("tool", "%s ran, and no log has its intent", key)
+			r.faultf("tool", "%s ran, and no log has its intent", key)
 		}
 	}
 	return r
@@ -35,12 +35,12 @@ func compareViews(r *Report, views []View) {
 	for _, v := range views[1:] {
 		for response, records := range views[0].Logs {
 			if other := v.Logs[response]; !slices.EqualFunc(records, other, same) {
-				r.fault("split", "%s has %d records of %s, %s has %d, and they differ", views[0].Leader, len(records), response, v.Leader, len(other))
+				r.faultf("split", "%s has %d records of %s, %s has %d, and they differ", views[0].Leader, len(records), response, v.Leader, len(other))
 			}
 		}
 		for response := range v.Logs {
 			if views[0].Logs[response] == nil {
-				r.fault("split", "%s has %s, %s does not", v.Leader, response, views[0].Leader)
+				r.faultf("split", "%s has %s, %s does not", v.Leader, response, views[0].Leader)
 			}
 		}
 	}
@@ -50,7 +50,7 @@ func compareViews(r *Report, views []View) {
 func checkLog(r *Report, h *History, response string, records []schema.Record, intents map[string]bool) {
 	ref, err := schema.NewRef(Tenant, response)
 	if err != nil {
-		r.fault("order", "%s is no id: %v", response, err)
+		r.faultf("order", "%s is no id: %v", response, err)
 		return
 	}
 	w := walk{report: r, history: h, response: response, chain: schema.Genesis(ref), calls: map[string]intent{}}
@@ -89,13 +89,13 @@ type intent struct {
 func (w *walk) record(rec *schema.Record) {
 	r := w.report
 	if err := rec.Verify(w.chain); err != nil {
-		r.fault("chain", "%s: %v", w.response, err)
+		r.faultf("chain", "%s: %v", w.response, err)
 	}
 	switch {
 	case rec.First < w.due:
-		r.fault("dup", "%s: record %s %d-%d where %d is due", w.response, rec.Kind, rec.First, rec.Last, w.due)
+		r.faultf("dup", "%s: record %s %d-%d where %d is due", w.response, rec.Kind, rec.First, rec.Last, w.due)
 	case rec.First > w.due:
-		r.fault("gap", "%s: record %s %d-%d where %d is due", w.response, rec.Kind, rec.First, rec.Last, w.due)
+		r.faultf("gap", "%s: record %s %d-%d where %d is due", w.response, rec.Kind, rec.First, rec.Last, w.due)
 	}
 	at := time.UnixMilli(rec.Time)
 	w.owner(rec, at)
@@ -112,7 +112,7 @@ func (w *walk) owner(rec *schema.Record, at time.Time) {
 	if rec.Kind == schema.RecordClaim {
 		w.report.Attempts++
 		if rec.Attempt <= w.attempt {
-			w.report.fault("zombie", "%s: claim of attempt %d behind that of %d", w.response, rec.Attempt, w.attempt)
+			w.report.faultf("zombie", "%s: claim of attempt %d behind that of %d", w.response, rec.Attempt, w.attempt)
 		}
 		if w.attempt > 0 {
 			w.report.Takeovers = append(w.report.Takeovers, at.Sub(w.last))
@@ -121,7 +121,7 @@ func (w *walk) owner(rec *schema.Record, at time.Time) {
 		return
 	}
 	if rec.Attempt != w.attempt || rec.Nonce != w.nonce {
-		w.report.fault("zombie", "%s: record %s %d-%d of attempt %d (%s) behind the claim of %d (%s)",
+		w.report.faultf("zombie", "%s: record %s %d-%d of attempt %d (%s) behind the claim of %d (%s)",
 			w.response, rec.Kind, rec.First, rec.Last, rec.Attempt, rec.Nonce, w.attempt, w.nonce)
 	}
 }
@@ -135,12 +135,12 @@ func (w *walk) end() {
 		terminals += bytes.Count(w.frames, []byte("event: response."+kind+"\n"))
 	}
 	if terminals != 1 {
-		r.fault("terminal", "%s has %d terminal events", w.response, terminals)
+		r.faultf("terminal", "%s has %d terminal events", w.response, terminals)
 		return
 	}
 	state, err := schema.CheckStream(w.frames)
 	if err != nil {
-		r.fault("order", "%s: %v", w.response, err)
+		r.faultf("order", "%s: %v", w.response, err)
 		return
 	}
 	answer := state.Response()
@@ -173,7 +173,7 @@ func (w *walk) words(state *schema.State) {
 	}
 	want, whole := w.history.Accounts[i].Text, state.Response().Status == schema.StatusCompleted
 	if whole && said.String() != want || !strings.HasPrefix(want, said.String()) {
-		w.report.fault("words", "%s says %.200q, which is not what the model said: %.60q…", w.response, said.String(), want)
+		w.report.faultf("words", "%s says %.200q, which is not what the model said: %.60q…", w.response, said.String(), want)
 	}
 }
 
@@ -183,10 +183,10 @@ func checkAccount(r *Report, h *History, a *Account) {
 	r.Resumes = append(r.Resumes, a.Resumes...)
 	r.Stall = max(r.Stall, a.Stall)
 	for _, text := range a.Faults {
-		r.fault("client", "%s: %s", a.Run, text)
+		r.faultf("client", "%s: %s", a.Run, text)
 	}
 	if !a.Ended {
-		r.fault("terminal", "the client of %s (%s) has seen no end, only %d events", a.Run, a.Response, a.Next)
+		r.faultf("terminal", "the client of %s (%s) has seen no end, only %d events", a.Run, a.Response, a.Next)
 	}
 	if a.Response == "" {
 		return
@@ -199,9 +199,9 @@ func checkAccount(r *Report, h *History, a *Account) {
 		switch {
 		case bytes.Equal(logged, a.Frames):
 		case len(logged) < len(a.Frames) && bytes.HasPrefix(a.Frames, logged):
-			r.fault("lost", "%s: the client of %s has seen %d bytes, the log of %s has %d", a.Response, a.Run, len(a.Frames), v.Leader, len(logged))
+			r.faultf("lost", "%s: the client of %s has seen %d bytes, the log of %s has %d", a.Response, a.Run, len(a.Frames), v.Leader, len(logged))
 		case a.Ended || !bytes.HasPrefix(logged, a.Frames):
-			r.fault("bytes", "%s: the client of %s got other bytes than the log of %s has", a.Response, a.Run, v.Leader)
+			r.faultf("bytes", "%s: the client of %s got other bytes than the log of %s has", a.Response, a.Run, v.Leader)
 		}
 	}
 }

@@ -70,7 +70,7 @@ func (r *Report) Faults(rule ...string) (all []string) {
 	return all
 }
 
-func (r *Report) fault(rule, format string, args ...any) {
+func (r *Report) faultf(rule, format string, args ...any) {
 	r.faults[rule] = append(r.faults[rule], fmt.Sprintf(format, args...))
 }
 

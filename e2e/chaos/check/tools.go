@@ -15,7 +15,7 @@ func (w *walk) intents(rec *schema.Record) {
 	}
 	var turn schema.Turn
 	if err := json.Unmarshal(rec.Body, &turn); err != nil {
-		w.report.fault("order", "%s: a turn's record: %v", w.response, err)
+		w.report.faultf("order", "%s: a turn's record: %v", w.response, err)
 		return
 	}
 	for _, c := range turn.Calls {
@@ -41,7 +41,7 @@ func (w *walk) executed(state *schema.State) {
 		r.Calls++
 		c, known := w.calls[it.ID]
 		if !known {
-			r.fault("tool", "%s: call %s has no intent", w.response, it.ID)
+			r.faultf("tool", "%s: call %s has no intent", w.response, it.ID)
 			continue
 		}
 		w.outcome(&it, c, state.Response().Status)
@@ -53,15 +53,15 @@ func (w *walk) outcome(it *schema.Item, c intent, end string) {
 	unknown := strings.Contains(string(it.Error), "outcome unknown")
 	switch {
 	case once && ran > 1:
-		w.report.fault("tool", "%s: %s ran %d times", w.response, c.key, ran)
+		w.report.faultf("tool", "%s: %s ran %d times", w.response, c.key, ran)
 	case it.Status == schema.StatusCompleted && ran < 1:
-		w.report.fault("tool", "%s: %s is completed and never ran", w.response, c.key)
+		w.report.faultf("tool", "%s: %s is completed and never ran", w.response, c.key)
 	case unknown && !once:
-		w.report.fault("tool", "%s: %s may be made again, and was not", w.response, c.key)
+		w.report.faultf("tool", "%s: %s may be made again, and was not", w.response, c.key)
 	case unknown && w.attempt == c.attempt:
-		w.report.fault("tool", "%s: the outcome of %s is unknown though nothing came between", w.response, c.key)
+		w.report.faultf("tool", "%s: the outcome of %s is unknown though nothing came between", w.response, c.key)
 	case it.Status == schema.StatusFailed && !unknown && end != schema.StatusCancelled:
-		w.report.fault("tool", "%s: %s failed: %s", w.response, c.key, it.Error)
+		w.report.faultf("tool", "%s: %s failed: %s", w.response, c.key, it.Error)
 	}
 	if unknown {
 		w.report.Unknown++

@@ -48,9 +48,7 @@ func New(dir string) (*Disk, error) {
 }
 
 func (d *Disk) mount() error {
-	data := &fs.LoopbackRoot{Path: d.below, NewNode: func(root *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: root}, journal: d.journal}
-	}}
+	data := &fs.LoopbackRoot{Path: d.below}
 	var stat syscall.Stat_t
 	if err := syscall.Stat(d.below, &stat); err != nil {
 		return fmt.Errorf("mount %s: %w", d.Dir, err)

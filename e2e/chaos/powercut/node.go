@@ -18,6 +18,11 @@ type node struct {
 	journal *journal
 }
 
+// WrapChild implements [fs.NodeWrapChilder]: what is found below a node of this disk is one, too.
+func (n *node) WrapChild(context.Context, fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{LoopbackNode: fs.LoopbackNode{RootData: n.RootData}, journal: n.journal}
+}
+
 // handle is a file that somebody has open.
 type handle struct {
 	*fs.LoopbackFile

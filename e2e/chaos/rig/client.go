@@ -69,7 +69,7 @@ func (c *Client) connect(parent context.Context) bool {
 	defer watch.Stop()
 	req, err := c.request(ctx)
 	if err != nil {
-		c.fault("make a request: %v", err)
+		c.faultf("make a request: %v", err)
 		return false
 	}
 	c.account.Requests++
@@ -116,10 +116,10 @@ func (c *Client) refused(resp *http.Response) {
 	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
 		return
 	}
-	c.fault("%s behind event %d of %s: %s", resp.Status, c.account.Next-1, c.account.Response, text)
+	c.faultf("%s behind event %d of %s: %s", resp.Status, c.account.Next-1, c.account.Response, text)
 }
 
-func (c *Client) fault(format string, args ...any) {
+func (c *Client) faultf(format string, args ...any) {
 	c.account.Faults = append(c.account.Faults, fmt.Sprintf(format, args...))
 }
 
@@ -145,7 +145,7 @@ func (c *Client) read(body io.Reader, watch *time.Timer, asked time.Time) bool {
 			}
 		}
 		if errors.Is(err, io.EOF) && !c.account.Ended {
-			c.fault("the stream of %s ended cleanly behind event %d, which is not the last", c.account.Response, c.account.Next-1)
+			c.faultf("the stream of %s ended cleanly behind event %d, which is not the last", c.account.Response, c.account.Next-1)
 		}
 		if err != nil {
 			return !first
@@ -178,11 +178,11 @@ func (c *Client) frame(frame []byte) {
 	}
 	id := idLine.FindSubmatch(frame)
 	if id == nil {
-		c.fault("a frame without id: %.300s", frame)
+		c.faultf("a frame without id: %.300s", frame)
 		return
 	}
 	if n, _ := strconv.ParseInt(string(id[1]), 10, 64); n != c.account.Next {
-		c.fault("event %d of %s where %d is due", n, c.account.Response, c.account.Next)
+		c.faultf("event %d of %s where %d is due", n, c.account.Response, c.account.Next)
 		return
 	}
 	if c.account.Next == 0 {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -25,6 +26,7 @@ type Kill struct {
 
 func (k Kill) String() string { return "kill -9 " + names(k.Victims) }
 
+// Strike implements [Fault].
 func (k Kill) Strike() {
 	var all sync.WaitGroup
 	for _, p := range k.Victims {
@@ -33,6 +35,7 @@ func (k Kill) Strike() {
 	all.Wait()
 }
 
+// Heal implements [Fault].
 func (k Kill) Heal(ctx context.Context) error {
 	pause(ctx, k.Down)
 	for _, p := range k.Victims {
@@ -50,7 +53,11 @@ type Pause struct {
 }
 
 func (p Pause) String() string { return fmt.Sprintf("pause %s for %v", p.Victim.Name, p.For) }
-func (p Pause) Strike()        { p.Victim.Pause() }
+
+// Strike implements [Fault].
+func (p Pause) Strike() { p.Victim.Pause() }
+
+// Heal implements [Fault].
 func (p Pause) Heal(ctx context.Context) error {
 	pause(ctx, p.For)
 	p.Victim.Resume()
@@ -63,8 +70,12 @@ type Restart struct {
 	ended  error
 }
 
-func (r *Restart) String() string             { return "SIGTERM " + r.Victim.Name }
-func (r *Restart) Strike()                    { r.ended = r.Victim.End() }
+func (r *Restart) String() string { return "SIGTERM " + r.Victim.Name }
+
+// Strike implements [Fault].
+func (r *Restart) Strike() { r.ended = r.Victim.End() }
+
+// Heal implements [Fault].
 func (r *Restart) Heal(context.Context) error { return errors.Join(r.ended, r.Victim.Start()) }
 
 // Lines is a change of lines, for a time: held in one direction or both, or slow.
@@ -77,12 +88,14 @@ type Lines struct {
 
 func (l Lines) String() string { return fmt.Sprintf("%s for %v", l.What, l.For) }
 
+// Strike implements [Fault].
 func (l Lines) Strike() {
 	for _, line := range l.Lines {
 		line.Set(l.State)
 	}
 }
 
+// Heal implements [Fault].
 func (l Lines) Heal(ctx context.Context) error {
 	pause(ctx, l.For)
 	for _, line := range l.Lines {
@@ -99,12 +112,14 @@ type Cut struct{ Lines []*Line }
 
 func (c Cut) String() string { return "cut " + c.Lines[0].Name }
 
+// Strike implements [Fault].
 func (c Cut) Strike() {
 	for _, line := range c.Lines {
 		line.Cut()
 	}
 }
 
+// Heal implements [Fault].
 func (c Cut) Heal(context.Context) error { return nil }
 
 // Island are the lines that connect a server with the other servers, and with nobody else.
@@ -119,14 +134,11 @@ func (r *Rig) Island(server int) []*Line {
 }
 
 func names(processes []*Process) string {
-	text := ""
-	for i, p := range processes {
-		if i > 0 {
-			text += " "
-		}
-		text += p.Name
+	var all []string
+	for _, p := range processes {
+		all = append(all, p.Name)
 	}
-	return text
+	return strings.Join(all, " ")
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -92,8 +92,10 @@ func (p *Process) Kill() {
 	p.wait(stopPatience)
 }
 
-// Pause stops the process in the middle of whatever it does; Resume lets it go on.
-func (p *Process) Pause()  { p.signal(syscall.SIGSTOP) }
+// Pause stops the process in the middle of whatever it does.
+func (p *Process) Pause() { p.signal(syscall.SIGSTOP) }
+
+// Resume lets a process go on that was paused.
 func (p *Process) Resume() { p.signal(syscall.SIGCONT) }
 
 // End asks the process to end, and waits for it. Its error says that it did not end well.
