@@ -139,7 +139,8 @@ type leaderAnswer struct {
 	} `json:"message"`
 }
 
-// last asks the stream leader once for the last message of a subject; nil where there is none.
+// last asks the stream leader once for the last message of a subject; nil where there is none. That there is none is the
+// word of a leader in touch with a majority; a message that is there may have others behind it: see tip.
 func (b *Broker) last(ctx context.Context, stream, subject string) (*stored, error) {
 	return b.ask(ctx, stream, leaderQuery{LastFor: subject})
 }
@@ -194,7 +195,7 @@ func (b *Broker) ask(ctx context.Context, stream string, q leaderQuery) (*stored
 		return nil, fmt.Errorf("ask leader of %s: %w", stream, err)
 	}
 	if answer.Error != nil && noMessage(answer.Error) {
-		return nil, nil
+		return nil, b.vouch(ctx, stream)
 	}
 	if answer.Error != nil {
 		return nil, fmt.Errorf("ask leader of %s: %w", stream, answer.Error)

@@ -3,12 +3,12 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/midstream-dev/midstream/broker/embed"
 	"github.com/midstream-dev/midstream/broker/hub"
@@ -33,6 +33,7 @@ type Broker struct {
 	conns      *conns
 	js         jetstream.JetStream // on the connection for publishing
 	replays    jetstream.JetStream
+	direct     string // where any replica answers
 	runs       jetstream.Consumer
 	live       *live
 	partitions int
@@ -43,6 +44,11 @@ type Broker struct {
 		gate  gate
 		level level
 	}
+
+	terms    terms // of the streams' leaders
+	vouching singleflight.Group
+	ready    *readiness
+	news     news // of damaged replicas
 
 	vault    *vault
 	archiver *archiver
@@ -56,7 +62,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, log: cfg.Logger}
+	b := &Broker{cfg: cfg, log: cfg.Logger, ready: newReadiness()}
 	if err := b.open(ctx); err != nil {
 		return nil, errors.Join(err, b.Close(context.WithoutCancel(ctx)))
 	}
@@ -80,7 +86,7 @@ func (b *Broker) open(ctx context.Context) (err error) {
 	if b.conns, err = dial(b.cfg, b.server); err != nil {
 		return err
 	}
-	b.js, b.replays = mustJetStream(b.conns.publish), mustJetStream(b.conns.replay)
+	b.js, b.replays, b.direct = mustJetStream(b.conns.publish), mustJetStream(b.conns.replay), directGet
 	if b.partitions, err = b.prepare(ctx); err != nil {
 		return err
 	}
@@ -156,37 +162,6 @@ func (b *Broker) Close(ctx context.Context) error {
 		return nil
 	}
 	return b.server.Stop(ctx)
-}
-
-// Ready returns nil when NATS answers on every connection and every stream has a leader. It is cheap enough for a probe
-// every second.
-func (b *Broker) Ready(ctx context.Context) error {
-	if b.server != nil {
-		if err := b.server.Check(); err != nil {
-			return err
-		}
-	}
-	if err := b.conns.check(ctx); err != nil {
-		return fmt.Errorf("NATS does not answer: %w", err)
-	}
-	for _, s := range b.cfg.streams(b.partitions) {
-		if err := b.led(ctx, s.Name); err != nil {
-			return fmt.Errorf("stream %s: %w", s.Name, err)
-		}
-	}
-	return nil
-}
-
-// led returns nil when the stream has a leader. An answer is not enough: a server that has lost the others gives one too.
-func (b *Broker) led(ctx context.Context, name string) error {
-	s, err := b.js.Stream(ctx, name)
-	if err != nil {
-		return err
-	}
-	if c := s.CachedInfo().Cluster; c != nil && c.Leader == "" {
-		return errors.New("has no leader")
-	}
-	return nil
 }
 
 // Sync says when what is acknowledged is on the disk: "always", which is before the acknowledgement; "1s" or the like, which

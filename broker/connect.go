@@ -2,13 +2,13 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/midstream-dev/midstream/broker/embed"
 	"github.com/midstream-dev/midstream/schema"
@@ -95,15 +95,18 @@ func (c *conns) close() {
 	}
 }
 
-// check asks for an answer on every connection.
+// check asks for an answer on every connection at once.
 func (c *conns) check(ctx context.Context) error {
-	var errs []error
+	var checks errgroup.Group
 	for _, nc := range c.all() {
-		if err := flush(ctx, nc); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", nc.Opts.Name, err))
-		}
+		checks.Go(func() error {
+			if err := flush(ctx, nc); err != nil {
+				return fmt.Errorf("%s: %w", nc.Opts.Name, err)
+			}
+			return nil
+		})
 	}
-	return errors.Join(errs...)
+	return checks.Wait()
 }
 
 // flush returns when the server has seen all that was sent on nc.

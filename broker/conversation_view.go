@@ -39,16 +39,16 @@ func (v *view) take(fact *schema.Fact, size int, position uint64) error {
 	return nil
 }
 
-func (v *view) hear(m *jetstream.RawStreamMsg) error {
-	fact, err := schema.ParseFact(m.Data)
+func (v *view) hear(m *stored) error {
+	fact, err := schema.ParseFact(m.data)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnreadable, err)
 	}
-	if v.size += len(m.Data); v.size > maxView {
+	if v.size += len(m.data); v.size > maxView {
 		return fmt.Errorf("%w: larger than %d bytes", errUnreadable, maxView)
 	}
-	v.mine = v.mine || (v.nonce != "" && m.Header.Get(headerNonce) == v.nonce)
-	if err := v.take(fact, len(m.Data), m.Sequence); err != nil {
+	v.mine = v.mine || (v.nonce != "" && m.header.Get(headerNonce) == v.nonce)
+	if err := v.take(fact, len(m.data), m.position); err != nil {
 		return fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	return nil
@@ -66,6 +66,9 @@ func (b *Broker) view(ctx context.Context, tenant, id, nonce string) (*view, err
 	var wait backoff
 	for {
 		tip, err := b.conversationTip(ctx, subject)
+		if err == nil && tip == v.position {
+			err = b.complete(ctx, v)
+		}
 		if err != nil || tip == v.position {
 			return v.settled(err)
 		}
@@ -81,6 +84,48 @@ func (b *Broker) view(ctx context.Context, tenant, id, nonce string) (*view, err
 	}
 }
 
+// complete reads the conversation again, from the leader, where a damaged replica has left something out. Facts that others
+// have overtaken are erased, so a gap in the versions is no damage yet; that the leader has more facts is.
+func (b *Broker) complete(ctx context.Context, v *view) error {
+	if int64(len(v.at)) == v.Version {
+		return nil
+	}
+	have, err := insist(ctx, func(ctx context.Context) (uint64, error) { return b.count(ctx, conversationStream, v.subject) })
+	if err != nil || have <= uint64(len(v.at)) {
+		return err
+	}
+	whole := &view{Conversation: schema.Conversation{ID: v.ID}, subject: v.subject, nonce: v.nonce}
+	for whole.position < v.position {
+		next, err := insist(ctx, func(ctx context.Context) (*stored, error) {
+			return b.ask(ctx, conversationStream, leaderQuery{Seq: whole.position + 1, NextFor: v.subject})
+		})
+		if err != nil || next == nil { // nil: it was deleted meanwhile, which the next look at its tip tells
+			return err
+		}
+		if err := whole.hear(next); err != nil {
+			return err
+		}
+	}
+	b.damaged(conversationStream, fmt.Errorf("%d of %d facts of a conversation", len(v.at), have))
+	*v = *whole
+	return nil
+}
+
+// count asks the stream leader how many messages a subject has.
+func (b *Broker) count(ctx context.Context, stream, subject string) (uint64, error) {
+	ctx, cancel := b.conns.outages.try(ctx)
+	defer cancel()
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, fmt.Errorf("count messages: %w", err)
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return 0, fmt.Errorf("count messages: %w", err)
+	}
+	return info.State.Subjects[subject], nil
+}
+
 // settled judges what was read to the end.
 func (v *view) settled(err error) (*view, error) {
 	switch {
@@ -94,7 +139,7 @@ func (v *view) settled(err error) (*view, error) {
 
 // conversationTip returns the position of the last fact. Of a conversation that was deleted it says so, without reading it.
 func (b *Broker) conversationTip(ctx context.Context, subject string) (uint64, error) {
-	last, err := insist(ctx, func(ctx context.Context) (*stored, error) { return b.last(ctx, conversationStream, subject) })
+	last, err := insist(ctx, func(ctx context.Context) (*stored, error) { return b.end(ctx, conversationStream, subject) })
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +164,9 @@ func (b *Broker) fetchFacts(ctx context.Context, v *view, tip uint64) error {
 	defer b.conversations.gate.leave()
 	for v.position < tip {
 		before := v.position
-		last, err := b.fetch(ctx, conversationStream, v.subject, before, tip, v.hear)
+		last, err := b.fetch(ctx, conversationStream, v.subject, before, tip, func(m *jetstream.RawStreamMsg) error {
+			return v.hear(&stored{m.Sequence, m.Header, m.Data, m.Time})
+		})
 		if err != nil || last == before {
 			return err
 		}

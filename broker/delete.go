@@ -122,6 +122,9 @@ func (b *Broker) holding(ctx context.Context, p place) (*holding, error) {
 			have.parts = append(have.parts, subject)
 		}
 	}
+	if err := b.vouch(ctx, p.archiveStream()); err != nil { // one that is outdated may lack parts, or the tombstone
+		return nil, fmt.Errorf("list archive: %w", err)
+	}
 	return &have, nil
 }
 

@@ -68,31 +68,51 @@ func (b *Broker) readDigested(ctx context.Context, p place) (*History, error) {
 
 // tip returns the position of the log's last record, 0 where there is none.
 func (b *Broker) tip(ctx context.Context, p place) (uint64, error) {
-	last, err := insist(ctx, func(ctx context.Context) (*stored, error) { return b.last(ctx, p.logStream(), p.log()) })
+	last, err := insist(ctx, func(ctx context.Context) (*stored, error) { return b.end(ctx, p.logStream(), p.log()) })
 	if err != nil || last == nil {
 		return 0, err
 	}
 	return last.position, nil
 }
 
+// end asks for the last message of a subject, nil where there is none, by the word of a leader in touch with a majority:
+// nothing that was acknowledged before the question stands behind it.
+func (b *Broker) end(ctx context.Context, stream, subject string) (*stored, error) {
+	last, err := b.last(ctx, stream, subject)
+	if err == nil {
+		err = b.vouch(ctx, stream)
+	}
+	return last, err
+}
+
+// maxDoubts is how often a log of several replicas is read on from where it seems damaged: where the leader itself has lost
+// records, each try finds one of the others two times of three.
+const maxDoubts = 8
+
 // readLog replays until it has reached the tip: a stale replica gives a prefix, so it is asked again.
 func (b *Broker) readLog(ctx context.Context, p place, tip uint64) (*History, error) {
 	h := newReader(p.ref)
 	var wait backoff
 	var tries allowance
-	for h.position < tip {
+	var doubt error
+	for doubts := 0; h.position < tip; {
 		err := b.replay(tries.lend(ctx), p, h.position, tip, h.take)
 		tries.note(err)
-		var corrupt *CorruptError
-		if errors.Is(err, errUnreadable) {
-			return nil, &CorruptError{p.ref, len(h.entries), err}
+		if doubtful(err) {
+			if doubts++; b.cfg.Replicas == 1 || doubts > maxDoubts {
+				return nil, fmt.Errorf("read log %s: %w", p.ref, h.corrupt(err))
+			}
+			doubt = err
 		}
-		if errors.As(err, &corrupt) || errors.Is(err, errHistory) || closed(err) {
+		if errors.Is(err, errHistory) || closed(err) {
 			return nil, fmt.Errorf("read log %s: %w", p.ref, err)
 		}
 		if h.position < tip && wait.wait(ctx) != nil {
 			return nil, fmt.Errorf("read log %s: %w", p.ref, errors.Join(ctx.Err(), err))
 		}
+	}
+	if doubt != nil {
+		b.damaged(p.logStream(), doubt)
 	}
 	return h.history(), nil
 }
@@ -111,6 +131,14 @@ type reader struct {
 }
 
 func newReader(ref schema.Ref) *reader { return &reader{ref: ref, chain: schema.Genesis(ref)} }
+
+// corrupt names the record that was to be read when err came.
+func (r *reader) corrupt(err error) error {
+	if named, ok := errors.AsType[*CorruptError](err); ok {
+		return named
+	}
+	return &CorruptError{r.ref, len(r.entries), err}
+}
 
 func (r *reader) take(h *heard) error {
 	if err := r.verify(&h.Record); err != nil {

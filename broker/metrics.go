@@ -18,6 +18,9 @@ type metrics struct {
 	claimed prometheus.Counter
 	refused prometheus.Counter
 	cancels *prometheus.CounterVec // responses that Cancel was called for, by who ended them
+	mended  prometheus.Counter     // records that a replica lacked
+	drift   *prometheus.GaugeVec   // messages that a server lacks of a stream
+	unknown *prometheus.GaugeVec   // servers whose replicas cannot be seen
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -38,11 +41,18 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Runs refused because log or queue were too full."}),
 		cancels: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_cancels_total",
 			Help: "Cancels, by who ended the response: its owner when asked; this node, where nobody owned it, or by the fence, where the owner did not answer; or it had ended."}, []string{"by"}),
+		mended: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_replica_reads_mended_total",
+			Help: "Reads that a damaged replica answered with a gap, and the leader without."}),
+		drift: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "midstream_replica_missing_messages",
+			Help: "Messages of a stream that a server has lost and that JetStream does not give back to it; 0 where its replica is whole."}, []string{"stream", "server"}),
+		unknown: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "midstream_replica_unknown",
+			Help: "1 for a server whose replicas cannot be seen: there is no nats.monitor for it, or it does not answer."}, []string{"server"}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.appends, m.packed, m.retries, m.lost, m.sealed, m.writers, m.claimed, m.refused, m.cancels} {
+	for _, c := range []prometheus.Collector{m.appends, m.packed, m.retries, m.lost, m.sealed, m.writers, m.claimed, m.refused, m.cancels,
+		m.mended, m.drift, m.unknown} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of the broker: %w", err)
 		}

@@ -40,7 +40,8 @@ func (g gate) enter(ctx context.Context) error {
 func (g gate) leave() { <-g }
 
 // replay yields the records behind after, in order, up to upto or the end that a replica knows of: a stale one gives a
-// prefix. yield must not block: another replay may wait for this one to end.
+// prefix. Where yield finds that a record does not follow, the leader says which one does. yield must not block: another
+// replay may wait for this one to end.
 func (b *Broker) replay(ctx context.Context, p place, after, upto uint64, yield func(*heard) error) error {
 	g := b.gates[p.partition]
 	if err := g.enter(ctx); err != nil {
@@ -49,6 +50,9 @@ func (b *Broker) replay(ctx context.Context, p place, after, upto uint64, yield 
 	defer g.leave()
 	for after < upto {
 		last, err := b.batch(ctx, p, after, upto, yield)
+		if doubtful(err) {
+			last, err = b.mend(ctx, p, last, err, yield)
+		}
 		if err != nil {
 			return fmt.Errorf("replay %s behind %d: %w", p.ref, after, err)
 		}

@@ -29,9 +29,23 @@ func (b *Broker) unseal(ctx context.Context, p place) (*History, error) {
 	if err != nil {
 		return nil, err
 	}
+	h, err := b.expand(ctx, p, m, b.part)
+	if _, corrupt := errors.AsType[*CorruptError](err); corrupt {
+		doubt := err
+		if h, err = b.expand(ctx, p, m, b.leaderPart); err == nil {
+			b.damaged(p.archiveStream(), doubt)
+		}
+	}
+	return h, err
+}
+
+// expand reads the parts that the manifest names, and verifies them.
+func (b *Broker) expand(
+	ctx context.Context, p place, m *manifest, read func(ctx context.Context, p place, n int) ([]byte, error),
+) (*History, error) {
 	raw := make([]byte, 0, m.Size)
 	for n := 1; n <= m.Parts; n++ {
-		part, err := insist(ctx, func(ctx context.Context) ([]byte, error) { return b.part(ctx, p, n) })
+		part, err := insist(ctx, func(ctx context.Context) ([]byte, error) { return read(ctx, p, n) })
 		if err != nil {
 			return nil, err
 		}
@@ -69,10 +83,14 @@ func (b *Broker) manifest(ctx context.Context, p place) (*manifest, error) {
 func (b *Broker) part(ctx context.Context, p place, n int) ([]byte, error) {
 	try, cancel := b.conns.outages.try(ctx)
 	defer cancel()
-	reply, err := b.conns.replay.RequestWithContext(try, directGet+p.archiveStream()+"."+p.part(n), nil)
+	reply, err := b.conns.replay.RequestWithContext(try, b.direct+p.archiveStream()+"."+p.part(n), nil)
 	if err == nil && reply.Header.Get("Status") == "" {
 		return reply.Data, nil
 	}
+	return b.leaderPart(ctx, p, n)
+}
+
+func (b *Broker) leaderPart(ctx context.Context, p place, n int) ([]byte, error) {
 	s, err := b.last(ctx, p.archiveStream(), p.part(n))
 	if err != nil {
 		return nil, err

@@ -15,6 +15,9 @@ var (
 	// ErrCut: the stream cannot go on here. Abort the connection, never end it cleanly; the reader may come back with
 	// its cursor.
 	ErrCut = errors.New("stream cut")
+	// ErrHole: a record does not carry on where the one before it ended. It is what a [Source]'s yield returns then: whoever
+	// reads from several replicas may ask another one.
+	ErrHole = errors.New("hole in the log")
 )
 
 // CursorError refuses a cursor beyond the end of the response.

@@ -40,6 +40,8 @@ type hole struct {
 
 func (e *hole) Error() string { return fmt.Sprintf("sequence number %d is due: %s", e.due, e.why) }
 
+func (e *hole) Is(target error) bool { return target == ErrHole }
+
 // cutFrames checks that frames are whole and count up from first, and appends where each ends. The terminal event may
 // only be the last.
 func cutFrames(ends []uint32, frames []byte, first int64) (_ []uint32, ended bool, err error) {

@@ -14,8 +14,9 @@ type Source interface {
 	// Tip asks the stream leader for the position of the log's last record, 0 where there is none.
 	Tip(ctx context.Context, ref schema.Ref) (uint64, error)
 	// Read yields the records behind position after, in order, up to the replica's end or position upto. A stale
-	// replica gives a prefix. An error of yield ends the read and is returned, wrapped or not. A read that stands still
-	// fails in the end; it is tried again.
+	// replica gives a prefix. A record that yield refuses with [ErrHole] may be a damaged replica's: the leader's is yielded in
+	// its place, if that is another one. Any other error of yield ends the read, and either is returned, wrapped or not. A
+	// read that stands still fails in the end; it is tried again.
 	Read(ctx context.Context, ref schema.Ref, after, upto uint64, yield func(Record) error) error
 	// Sealed returns all frames of a finished response from its archive; found is false where it has none, or was sealed
 	// without content. Its error is [ErrGone] when the response was erased.
