@@ -128,6 +128,7 @@ func (n *node) run(ctx context.Context) error {
 	parts, ctx := errgroup.WithContext(ctx)
 	if n.server != nil {
 		parts.Go(func() error { return n.server.Serve(ctx, n.listener) })
+		parts.Go(func() error { return n.broker.WatchReplicas(ctx) })
 	}
 	if n.producer != nil {
 		parts.Go(func() error { return n.producer.Run(ctx) })

@@ -26,6 +26,10 @@ const (
 	DefaultAckWait           = 6 * time.Second
 	// DefaultCancelPatience leaves an owner that is alive ample time, and whoever waits for the end half of its 2 s.
 	DefaultCancelPatience = time.Second
+	// DefaultWatchEvery finds a damaged replica within 7 minutes, and asks the leader of each stream once in five.
+	DefaultWatchEvery = 5 * time.Minute
+	// DefaultWatchDoubt outlasts what replicas of a busy stream, and of servers whose clocks differ, may differ by.
+	DefaultWatchDoubt = 30 * time.Second
 
 	// maxPartitions bounds what a wrong setting can make: each partition is two streams.
 	maxPartitions = 256
@@ -72,6 +76,10 @@ type Config struct {
 	// CancelPatience is how long Cancel leaves it to the owner of a run to end it (0: 1 s). Then Cancel does.
 	CancelPatience time.Duration
 
+	// WatchEvery is how often WatchReplicas looks, on average (0: 5 min); WatchDoubt after what time it looks again, where
+	// something looked wrong (0: 30 s).
+	WatchEvery, WatchDoubt time.Duration
+
 	// SecretKey, 32 bytes, seals secrets in the queue. Nodes share it. Nil is allowed with the embedded server only: it makes
 	// one on its first start. A key that does not open what the first start has sealed is refused.
 	SecretKey []byte
@@ -99,6 +107,8 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.AckWait, DefaultAckWait)
 	orDefault(&c.Heartbeat, c.AckWait/3)
 	orDefault(&c.CancelPatience, DefaultCancelPatience)
+	orDefault(&c.WatchEvery, DefaultWatchEvery)
+	orDefault(&c.WatchDoubt, DefaultWatchDoubt)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// replica answers Direct Get in the place of the servers: two times of three like one that lags, or has lost messages.
-type replica struct {
+// badReplica answers Direct Get in the place of the servers: two times of three like one that lags, or has lost messages.
+type badReplica struct {
 	nc *nats.Conn
 
 	mu    sync.Mutex
@@ -30,11 +30,11 @@ type replica struct {
 const replicaPrefix = "TEST.API."
 
 // mustLag puts a replica between a broker and its batched reads.
-func mustLag(tb testing.TB, b *Broker, lacks func(stream string, position uint64) bool) *replica {
+func mustLag(tb testing.TB, b *Broker, lacks func(stream string, position uint64) bool) *badReplica {
 	tb.Helper()
 	nc, err := nats.Connect("", nats.InProcessServer(b.server))
 	must(tb, err)
-	r := &replica{nc: nc, lacks: lacks}
+	r := &badReplica{nc: nc, lacks: lacks}
 	for _, subject := range []string{"DIRECT.GET.*", "DIRECT.GET.*.>"} {
 		_, err = nc.Subscribe(replicaPrefix+subject, r.answer)
 		must(tb, err)
@@ -52,7 +52,7 @@ func mustLag(tb testing.TB, b *Broker, lacks func(stream string, position uint64
 }
 
 // answer asks the server itself, and passes on what this replica has.
-func (r *replica) answer(m *nats.Msg) {
+func (r *badReplica) answer(m *nats.Msg) {
 	r.mu.Lock()
 	lacks := r.lacks
 	if r.asked++; r.asked%3 == 0 {
@@ -98,13 +98,13 @@ func (r *replica) answer(m *nats.Msg) {
 	}
 }
 
-func (r *replica) now(lacks func(stream string, position uint64) bool) {
+func (r *badReplica) now(lacks func(stream string, position uint64) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lacks = lacks
 }
 
-func (r *replica) tries() int {
+func (r *badReplica) tries() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.asked
