@@ -96,8 +96,12 @@ func (b *Broker) readLog(ctx context.Context, p place, tip uint64) (*History, er
 	var tries allowance
 	var doubt error
 	for doubts := 0; h.position < tip; {
+		before := h.position
 		err := b.replay(tries.lend(ctx), p, h.position, tip, h.take)
 		tries.note(err)
+		if h.position > before {
+			doubts = 0
+		}
 		if doubtful(err) {
 			if doubts++; b.cfg.Replicas == 1 || doubts > maxDoubts {
 				return nil, fmt.Errorf("read log %s: %w", p.ref, h.corrupt(err))

@@ -20,49 +20,80 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// mustCluster runs three servers as one cluster; the test lives here because nothing else may know the server.
-func mustCluster(t *testing.T) (servers []*server.Server, urls []string) {
-	t.Helper()
-	return mustStart(t, plan(t)...)
+// cluster is three servers; the tests that need one live here because nothing else may know the server.
+type cluster struct {
+	testing.TB
+	options []*server.Options
+	servers []*server.Server
 }
 
-// plan says how three servers run that are one cluster.
-func plan(t *testing.T) (all []*server.Options) {
+func mustCluster(t *testing.T) *cluster {
 	t.Helper()
-	ports := freePorts(t, 3)
+	c := planCluster(t)
+	c.startAll()
+	return c
+}
+
+// planCluster says how the servers will run.
+func planCluster(t *testing.T) *cluster {
+	t.Helper()
+	const size = 3
+	ports := freePorts(t, 2*size)
 	var routes []*url.URL
-	for _, port := range ports {
+	for _, port := range ports[:size] {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
 	}
-	for i, port := range ports {
-		all = append(all, &server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+	c := &cluster{TB: t, servers: make([]*server.Server, size)}
+	for i := range size {
+		c.options = append(c.options, &server.Options{
+			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: ports[size+i], NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: t.TempDir(), MaxPayload: schema.MaxPayload, Routes: routes,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port},
+			Cluster:  server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]},
+			HTTPHost: "127.0.0.1", HTTPPort: -1,
 		})
 	}
-	return all
+	return c
 }
 
-func mustStart(t *testing.T, plan ...*server.Options) (servers []*server.Server, urls []string) {
-	t.Helper()
-	for _, opts := range plan {
-		s, err := server.NewServer(opts.Clone()) // the server writes into its own
-		must(t, err)
-		s.Start()
-		servers = append(servers, s)
-		t.Cleanup(func() {
-			s.Shutdown()
-			s.WaitForShutdown()
-		})
+// startAll starts the servers, and waits until clients can connect to each.
+func (c *cluster) startAll() {
+	c.Helper()
+	for i := range c.servers {
+		c.start(i)
+		c.Cleanup(func() { c.stop(i) })
 	}
-	for _, s := range servers {
+	for _, s := range c.servers {
 		if !s.ReadyForConnections(30 * time.Second) {
-			t.Fatal("server does not start")
+			c.Fatal("server does not start")
 		}
-		urls = append(urls, s.ClientURL())
 	}
-	return servers, urls
+}
+
+func (c *cluster) start(i int) {
+	c.Helper()
+	s, err := server.NewServer(c.options[i].Clone())
+	must(c, err)
+	s.Start()
+	c.servers[i] = s
+}
+
+func (c *cluster) stop(i int) {
+	c.servers[i].Shutdown()
+	c.servers[i].WaitForShutdown()
+}
+
+func (c *cluster) url(i int) string {
+	return "nats://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(c.options[i].Port))
+}
+
+func (c *cluster) urls() string { return strings.Join([]string{c.url(0), c.url(1), c.url(2)}, ",") }
+
+// monitors are where the servers tell of themselves; a restart gives a server another port.
+func (c *cluster) monitors() (all []string) {
+	for _, s := range c.servers {
+		all = append(all, "http://"+s.MonitorAddr().String())
+	}
+	return all
 }
 
 // freePorts takes so many ports at once, so that they differ, and gives them back.
@@ -77,22 +108,23 @@ func freePorts(t *testing.T, n int) (ports []int) {
 	return ports
 }
 
-func mustOpen(t *testing.T, url string) *broker.Broker {
+func mustOpen(t *testing.T, url string, change ...func(*broker.Config)) *broker.Broker {
 	t.Helper()
-	b, err := broker.Open(within(t), broker.Config{URL: url, Partitions: 1, Replicas: 3, SecretKey: bytes.Repeat([]byte{7}, 32)})
+	cfg := broker.Config{URL: url, Partitions: 1, Replicas: 3, SecretKey: bytes.Repeat([]byte{7}, 32)}
+	for _, f := range change {
+		f(&cfg)
+	}
+	b, err := broker.Open(within(t), cfg)
 	must(t, err)
 	t.Cleanup(func() { must(t, b.Close(context.Background())) })
 	return b
 }
 
-// On three replicas, with the leader sent away again and again, every event is in the log once, every node reads the same,
-// and the response is sealed.
-func TestBroker_OnACluster(t *testing.T) {
-	t.Parallel()
-	_, urls := mustCluster(t)
-	b := mustOpen(t, strings.Join(urls, ","))
+// mustBegin makes a log, and its writer.
+func mustBegin(t *testing.T, b *broker.Broker, response string) (*broker.Writer, schema.Ref) {
+	t.Helper()
 	cmd := &schema.Command{
-		Version: schema.FormatVersion, Tenant: "t1", Response: "resp_cluster", CreatedAt: 1, Digest: strings.Repeat("0", 64),
+		Version: schema.FormatVersion, Tenant: "t1", Response: response, CreatedAt: 1, Digest: strings.Repeat("0", 64),
 		Request: []byte(`{"model":"m","input":"hello"}`),
 	}
 	rec, err := cmd.RequestRecord()
@@ -102,8 +134,18 @@ func TestBroker_OnACluster(t *testing.T) {
 	must(t, err)
 	w := b.Writer(h, 1, "n1")
 	t.Cleanup(w.Close)
+	return w, cmd.Ref()
+}
 
-	nc, err := nats.Connect(urls[0])
+// On three replicas, with the leader sent away again and again, every event is in the log once, every node reads the same,
+// and the response is sealed.
+func TestBroker_OnACluster(t *testing.T) {
+	t.Parallel()
+	c := mustCluster(t)
+	b := mustOpen(t, c.urls())
+	w, ref := mustBegin(t, b, "resp_cluster")
+
+	nc, err := nats.Connect(c.url(0))
 	must(t, err)
 	defer nc.Close()
 	const events = 300
@@ -116,8 +158,8 @@ func TestBroker_OnACluster(t *testing.T) {
 		must(t, w.Commit(within(t), schema.RecordEvents, nil, schema.Event{Type: schema.TextDelta, SequenceNumber: n, Delta: &text}))
 	}
 	must(t, w.Seal(within(t), true))
-	for _, url := range urls {
-		got, err := mustOpen(t, url).Read(within(t), cmd.Ref())
+	for i := range c.servers {
+		got, err := mustOpen(t, c.url(i)).Read(within(t), ref)
 		must(t, err)
 		if n := len(got.Records); n != events+1 || got.Records[n-1].Last != events {
 			t.Errorf("%d records up to %d", n, got.Records[n-1].Last)
@@ -129,10 +171,10 @@ func TestBroker_OnACluster(t *testing.T) {
 // once took any answer about a stream for a leader's, and the server that was left gives one.
 func TestBroker_NotReadyWithoutLeaders(t *testing.T) {
 	t.Parallel()
-	servers, urls := mustCluster(t)
-	b := mustOpen(t, strings.Join(urls, ","))
+	c := mustCluster(t)
+	b := mustOpen(t, c.urls())
 	must(t, b.Ready(within(t)))
-	for _, s := range servers[:2] {
+	for _, s := range c.servers[:2] {
 		must(t, s.DisableJetStream())
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -151,16 +193,16 @@ func TestBroker_NotReadyWithoutLeaders(t *testing.T) {
 // them, and says so, since a stream of three replicas has no place yet. It once ended with an error.
 func TestBroker_WaitsForAPlace(t *testing.T) {
 	t.Parallel()
-	plan := plan(t)
-	plan[2].JetStreamMaxStore = 1 << 20
-	servers, urls := mustStart(t, plan...)
+	c := planCluster(t)
+	c.options[2].JetStreamMaxStore = 1 << 20
+	c.startAll()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	opened := make(chan error, 1)
 	var log lines
 	go func() {
 		b, err := broker.Open(within(t), broker.Config{
-			URL: urls[0], Partitions: 1, Replicas: 3, SecretKey: bytes.Repeat([]byte{7}, 32), Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			URL: c.url(0), Partitions: 1, Replicas: 3, SecretKey: bytes.Repeat([]byte{7}, 32), Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		if err == nil {
 			err = b.Close(context.Background())
@@ -172,10 +214,9 @@ func TestBroker_WaitsForAPlace(t *testing.T) {
 			t.Fatalf("the node does not say what it waits for: %s", log.text.String())
 		}
 	}
-	servers[2].Shutdown()
-	servers[2].WaitForShutdown()
-	plan[2].JetStreamMaxStore = 0
-	mustStart(t, plan[2])
+	c.stop(2)
+	c.options[2].JetStreamMaxStore = 0
+	c.start(2)
 	must(t, <-opened)
 }
 
