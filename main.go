@@ -26,6 +26,7 @@ const (
 // command is the command line.
 type command struct {
 	Serve   serveCommand   `cmd:"" help:"Run a node."`
+	Doctor  doctorCommand  `cmd:"" help:"Check an installation."`
 	Tail    tailCommand    `cmd:"" help:"Follow a response in the terminal."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -70,7 +70,7 @@ func golden(t *testing.T, file, got string) {
 
 // TestUsage promises that --help says what the golden files show, and succeeds.
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{}, {"serve"}, {"tail"}, {"version"}} {
+	for _, args := range [][]string{{}, {"serve"}, {"doctor"}, {"tail"}, {"version"}} {
 		name := strings.Join(append([]string{"midstream"}, args...), "-")
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := runCommand(t, append(args, "--help")...)
@@ -96,6 +96,7 @@ func TestUsage_Wrong(t *testing.T) {
 		{[]string{"serve", "--limits.body=much"}, `"much" is not a size`},
 		{[]string{"serve", "--listen=0.0.0.0:0"}, "insecure_listen"},
 		{[]string{"serve", "--config=testdata/absent.yaml"}, "testdata/absent.yaml"},
+		{[]string{"doctor", "--nats.url=nats://127.0.0.1:1"}, "nats.secret_key"},
 		{[]string{"tail"}, "response-id"},
 		{[]string{"tail", "resp_1", "--from=-1"}, "--from"},
 	} {

@@ -10,15 +10,20 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// serveCommand runs a node.
-type serveCommand struct {
+// settings is a Config and the file that it may come from, for every command that takes them.
+type settings struct {
 	File string `name:"config" short:"c" placeholder:"FILE" help:"YAML file with this configuration. In its strings, $${NAME} stands for a variable of the environment."`
 
 	Config `embed:""`
 }
 
+// serveCommand runs a node.
+type serveCommand struct {
+	settings `embed:""`
+}
+
 // BeforeResolve reads the configuration file, so that flags can be resolved from it.
-func (s *serveCommand) BeforeResolve(ctx *kong.Context) error {
+func (s *settings) BeforeResolve(ctx *kong.Context) error {
 	for _, flag := range ctx.Flags() {
 		if path, _ := ctx.FlagValue(flag).(string); flag.Name == "config" && path != "" {
 			return s.read(path, ctx)
@@ -27,7 +32,7 @@ func (s *serveCommand) BeforeResolve(ctx *kong.Context) error {
 	return nil
 }
 
-func (s *serveCommand) read(path string, ctx *kong.Context) error {
+func (s *settings) read(path string, ctx *kong.Context) error {
 	file, err := readConfigFile(path)
 	if err != nil {
 		return err

@@ -27,7 +27,20 @@ type conns struct {
 
 func (c *conns) all() []*nats.Conn { return []*nats.Conn{c.publish, c.live, c.replay, c.queue} }
 
+// dial connects to a NATS that takes our largest message.
 func dial(cfg Config, server *embed.Server) (*conns, error) {
+	c, err := connect(cfg, server)
+	if err != nil {
+		return nil, err
+	}
+	if n := c.publish.MaxPayload(); n < schema.MaxPayload {
+		c.close()
+		return nil, fmt.Errorf("NATS takes messages of %d bytes: set max_payload to %d on every server", n, schema.MaxPayload)
+	}
+	return c, nil
+}
+
+func connect(cfg Config, server *embed.Server) (*conns, error) {
 	c := conns{outages: newOutages()}
 	for name, slot := range map[string]**nats.Conn{
 		"publish": &c.publish, "live": &c.live, "replay": &c.replay, "queue": &c.queue,
@@ -38,10 +51,6 @@ func dial(cfg Config, server *embed.Server) (*conns, error) {
 			return nil, fmt.Errorf("connect to NATS %s: %w", cfg.URL, err)
 		}
 		*slot = nc
-	}
-	if n := c.publish.MaxPayload(); n < schema.MaxPayload {
-		c.close()
-		return nil, fmt.Errorf("NATS takes messages of %d bytes: set max_payload to %d on every server", n, schema.MaxPayload)
 	}
 	return &c, nil
 }

@@ -200,7 +200,7 @@ func mismatch(have, want jetstream.StreamConfig) error {
 // stay in the stream and never come again.
 func runConsumer(ctx context.Context, js jetstream.JetStream, cfg Config) (jetstream.Consumer, error) {
 	c, err := js.CreateOrUpdateConsumer(ctx, runStream, jetstream.ConsumerConfig{
-		Durable: "workers", AckPolicy: jetstream.AckExplicitPolicy, AckWait: cfg.AckWait,
+		Durable: workers, AckPolicy: jetstream.AckExplicitPolicy, AckWait: cfg.AckWait,
 		MaxAckPending: maxAckPending, MaxDeliver: -1,
 	})
 	if err != nil {

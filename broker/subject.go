@@ -19,6 +19,8 @@ const (
 
 	conversationStream = "MS_CONVERSATIONS"
 
+	workers = "workers" // the consumer of the queue
+
 	leaderGet = "$JS.API.STREAM.MSG.GET."
 	directGet = "$JS.API.DIRECT.GET."
 	eraseCall = "$JS.API.STREAM.MSG.DELETE."
@@ -77,6 +79,15 @@ func (p place) subject(family string) string {
 func controlRef(subject string) (schema.Ref, error) {
 	tenant, response, _ := strings.Cut(strings.TrimPrefix(subject, controlPrefix), ".")
 	return schema.NewRef(tenant, response)
+}
+
+// logRef reads what place.log has written.
+func logRef(subject string) (schema.Ref, error) {
+	tokens := strings.Split(subject, ".")
+	if len(tokens) != 5 {
+		return schema.Ref{}, fmt.Errorf("%.80q is not the subject of a log", subject)
+	}
+	return schema.NewRef(tokens[3], tokens[4])
 }
 
 func runSubject(ref schema.Ref) string { return "ms.run." + ref.Tenant() + "." + ref.Response() }

@@ -1,0 +1,190 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Measures of what is worth a word.
+const (
+	fullBelow = 0.95 // of a stream's or a store's bytes: writes fail soon
+	// What clocks may differ by. The age of logs and the limit of a run are measured by the servers' clocks.
+	clockWarn = 2 * time.Second
+	clockFail = time.Minute
+)
+
+// streamed is a stream as it is, beside what this configuration wants.
+type streamed struct {
+	want  jetstream.StreamConfig
+	info  *jetstream.StreamInfo
+	ahead time.Duration // by how much the server's clock is ahead of ours
+}
+
+// streams looks at every stream, and changes none. It returns nil where there is no installation.
+func (x *examiner) streams(ctx context.Context) []streamed {
+	ctx, cancel := context.WithTimeout(ctx, examineTimeout)
+	defer cancel()
+	partitions, err := partitionsOf(ctx, x.b.js, x.b.cfg.Partitions)
+	if err == nil {
+		_, err = x.b.js.Stream(ctx, runStream)
+	}
+	if err != nil {
+		x.fail("streams", "start a node: its first start makes the streams. If one has, wait for the election of a leader, or mend what the text says", "%s", err)
+		return nil
+	}
+	x.b.partitions, x.b.gates = partitions, newGates(partitions)
+	x.b.conversations.gate = newGates(1)[0]
+	var all []streamed
+	bad := 0
+	for _, want := range x.b.cfg.streams(partitions) {
+		s, err := x.stream(ctx, want)
+		if err != nil {
+			bad++
+			x.fail("streams", adviceOn(err), "%s: %s", want.Name, err)
+		}
+		if s != nil {
+			all = append(all, *s)
+		}
+	}
+	if bad == 0 {
+		x.ok("streams", "%d streams of %d partitions, as wanted", len(all), partitions)
+	}
+	return all
+}
+
+func adviceOn(err error) string {
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return "start a node: its start makes what is missing"
+	}
+	return "mend it with the nats tool, or use another NATS account"
+}
+
+func (x *examiner) stream(ctx context.Context, want jetstream.StreamConfig) (*streamed, error) {
+	asked := time.Now()
+	info, err := x.b.streamInfo(ctx, want.Name)
+	if err != nil {
+		return nil, err
+	}
+	s := &streamed{want, info, info.TimeStamp.Sub(asked.Add(time.Since(asked) / 2))}
+	have := info.Config
+	if have.MaxAge != want.MaxAge || have.MaxBytes != want.MaxBytes || have.Replicas != want.Replicas {
+		x.warn("streams", "the next start of a node changes it; let all nodes have one configuration",
+			"%s: age %s, %d bytes, %d replicas; configured: %s, %d, %d", want.Name,
+			have.MaxAge, have.MaxBytes, have.Replicas, want.MaxAge, want.MaxBytes, want.Replicas)
+	}
+	return s, mismatch(have, want)
+}
+
+// leaders says which streams nobody leads for sure.
+func (x *examiner) leaders(all []streamed) {
+	bad := 0
+	led := make(map[string]int)
+	for _, s := range all {
+		if _, err := termOf(s.info.Cluster); err != nil {
+			bad++
+			x.fail("leaders", "wait 10 s for an election; then see which servers are down", "%s: leader: %s", s.want.Name, err)
+		} else if s.info.Cluster != nil {
+			led[s.info.Cluster.Leader]++
+		}
+	}
+	if bad > 0 {
+		return
+	}
+	var list []string
+	for server, n := range led {
+		list = append(list, fmt.Sprintf("%s leads %d", server, n))
+	}
+	slices.Sort(list)
+	x.ok("leaders", "every stream has one: %s", strings.Join(list, ", "))
+}
+
+// copies says which replicas lag or are away.
+func (x *examiner) copies(all []streamed) {
+	bad := 0
+	for _, s := range all {
+		if s.info.Cluster == nil {
+			continue
+		}
+		for _, r := range s.info.Cluster.Replicas {
+			switch {
+			case r.Offline:
+				bad++
+				x.fail("replicas", "start the server", "%s on %s: offline", s.want.Name, r.Name)
+			case !r.Current:
+				bad++
+				x.warn("replicas", "wait, and look again: it should catch up", "%s on %s: %d operations behind", s.want.Name, r.Name, r.Lag)
+			}
+		}
+	}
+	switch {
+	case bad > 0:
+	case x.b.cfg.Replicas == 1:
+		x.ok("replicas", "one of each stream: what its disk loses is lost")
+	default:
+		x.ok("replicas", "%d of each stream, all current", x.b.cfg.Replicas)
+	}
+}
+
+// room measures streams and stores against their limits.
+func (x *examiner) room(all []streamed, servers []*monitored) {
+	fullest, name := 0.0, ""
+	for _, s := range all {
+		if limit := s.info.Config.MaxBytes; limit > 0 {
+			share := float64(s.info.State.Bytes) / float64(limit)
+			if share >= fullest {
+				fullest, name = share, s.want.Name
+			}
+		}
+	}
+	x.share("room", "the fullest stream, "+name+",", fullest, "raise limits.log_bytes, queue_bytes or conversation_bytes, or find out who writes so much")
+	if x.b.server != nil {
+		x.warn("store", "look at the file system", "unknown: the embedded server takes what the disk of %s has", x.b.cfg.DataDir)
+		return
+	}
+	for _, m := range servers {
+		if m.room > 0 {
+			x.share("store", "server "+m.name, float64(m.used)/float64(m.room), "raise max_file_store, and the volume under it")
+		}
+	}
+	if len(servers) == 0 {
+		x.warn("store", "list the monitoring URL of every server in nats.monitor", "unknown")
+	}
+}
+
+func (x *examiner) share(check, what string, share float64, do string) {
+	percent := int(100 * share)
+	switch {
+	case share >= fullBelow:
+		x.fail(check, do, "%s is %d %% full: writes fail", what, percent)
+	case share >= admitBelow:
+		x.warn(check, do, "%s is %d %% full; from %d %% of the log on, new responses are refused", what, percent, int(100*admitBelow))
+	default:
+		x.ok(check, "%s is %d %% full", what, percent)
+	}
+}
+
+// clock compares the clocks of the stream leaders with this host's.
+func (x *examiner) clock(all []streamed) {
+	worst, where := time.Duration(0), ""
+	for _, s := range all {
+		if s.ahead.Abs() >= worst.Abs() {
+			worst, where = s.ahead, s.want.Name
+		}
+	}
+	const do = "let NTP set the clocks of all hosts"
+	text := fmt.Sprintf("the leader of %s is %s ahead of this host", where, worst.Round(time.Millisecond))
+	switch {
+	case worst.Abs() > clockFail:
+		x.fail("clock", do, "%s", text)
+	case worst.Abs() > clockWarn:
+		x.warn("clock", do, "%s", text)
+	default:
+		x.ok("clock", "the servers' differ by %s at most from this host's", worst.Abs().Round(time.Millisecond))
+	}
+}
