@@ -38,6 +38,7 @@ const examineTimeout = 30 * time.Second
 // examiner checks one installation.
 type examiner struct {
 	b      *Broker
+	dir    string // of the embedded server, whoever runs it
 	report func(Finding)
 }
 
@@ -46,7 +47,7 @@ type examiner struct {
 // one; one that nobody holds is opened as a node would, and closed again. It returns when all is checked or ctx ends.
 func Examine(ctx context.Context, cfg Config, report func(Finding)) {
 	cfg = cfg.withDefaults()
-	x := &examiner{&Broker{cfg: cfg, log: cfg.Logger, ready: newReadiness()}, report}
+	x := &examiner{&Broker{cfg: cfg, log: cfg.Logger, ready: newReadiness()}, cfg.DataDir, report}
 	defer x.close(ctx)
 	if x.configured() && x.connect() {
 		x.all(ctx)
@@ -128,6 +129,30 @@ func (x *examiner) startServer() bool {
 	}
 	x.ok("data", "%s: no node runs", dir)
 	return true
+}
+
+// key proves that this configuration could open what the nodes seal.
+func (x *examiner) key(probe string) {
+	cfg := x.b.cfg
+	cfg.DataDir = x.dir
+	if cfg.SecretKey == nil {
+		if _, err := os.Stat(filepath.Join(x.dir, keyFile)); err != nil { // or it would be made
+			x.fail("secret key", "put it back from a backup, or start once with nats.renew_key", "%s is missing in %s", keyFile, x.dir)
+			return
+		}
+	}
+	keys, err := newVault(cfg)
+	if err == nil && probe != "" {
+		_, err = keys.prove(probe, false)
+	}
+	switch {
+	case err != nil:
+		x.fail("secret key", "set nats.secret_key to that of the nodes", "%s", err)
+	case probe == "":
+		x.warn("secret key", "start a node: it leaves the proof", "unknown: no node has left a proof of its key yet")
+	default:
+		x.ok("secret key", "opens what the nodes seal")
+	}
 }
 
 func (x *examiner) close(ctx context.Context) {

@@ -30,14 +30,19 @@ type streamed struct {
 func (x *examiner) streams(ctx context.Context) []streamed {
 	ctx, cancel := context.WithTimeout(ctx, examineTimeout)
 	defer cancel()
-	partitions, err := partitionsOf(ctx, x.b.js, x.b.cfg.Partitions)
+	fixed, err := fixedBefore(ctx, x.b.js)
+	if err == nil && fixed == nil {
+		err = jetstream.ErrStreamNotFound
+	}
+	var partitions int
 	if err == nil {
-		_, err = x.b.js.Stream(ctx, runStream)
+		partitions, err = partitionsOf(fixed, x.b.cfg.Partitions)
 	}
 	if err != nil {
 		x.fail("streams", "start a node: its first start makes the streams. If one has, wait for the election of a leader, or mend what the text says", "%s", err)
 		return nil
 	}
+	x.key(fixed[metaProbe])
 	x.b.partitions, x.b.gates = partitions, newGates(partitions)
 	x.b.conversations.gate = newGates(1)[0]
 	var all []streamed

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -49,7 +50,7 @@ func TestExamine(t *testing.T) {
 	if strings.Contains(got, "fail ") || strings.Contains(got, "CANARY") {
 		t.Errorf("of an installation in order:\n%s", got)
 	}
-	mustTellOf(t, got, "ok nats: ", "ok max_payload: ", "warn sync: unknown", "ok streams: 8 streams of 2 partitions", "ok leaders: ",
+	mustTellOf(t, got, "ok nats: ", "ok max_payload: ", "ok secret key: ", "warn sync: unknown", "ok streams: 8 streams of 2 partitions", "ok leaders: ",
 		"ok replicas: ", "ok room: ", "warn store: unknown", "ok clock: ", "warn queue: 1 waiting, 0 worked at", "ok drift: ", "ok logs: 1 read")
 }
 
@@ -90,9 +91,9 @@ func TestExamine_NamesWhatIsWrong(t *testing.T) {
 	_, err = js.UpdateStream(testContext(t), changed)
 	must(t, err)
 	must(t, js.DeleteStream(testContext(t), ingestStream))
-	got := examine(t, address, func(c *Config) { c.LogBytes = 1 << 30 })
+	got := examine(t, address, func(c *Config) { c.LogBytes, c.SecretKey = 1<<30, bytes.Repeat([]byte{8}, keyBytes) })
 	mustTellOf(t, got, "fail streams: MS_CONTROL: keeps 7 messages a subject, not 1", "fail streams: MS_INGEST: ",
-		"warn streams: MS_LOG_0: ", "fail logs: resp_unsealed: has ended, is not sealed")
+		"warn streams: MS_LOG_0: ", "fail secret key: ", "fail logs: resp_unsealed: has ended, is not sealed")
 	if info, err := js.Stream(testContext(t), "MS_LOG_0"); err != nil || info.CachedInfo().Config.MaxBytes == 1<<30 {
 		t.Errorf("a stream was changed: %v", err)
 	}

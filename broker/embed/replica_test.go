@@ -1,6 +1,7 @@
 package embed_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -132,10 +133,28 @@ func TestReplica_Damaged(t *testing.T) {
 	if sum(t, metrics, "midstream_replica_reads_mended_total") == 0 {
 		t.Error("no reader met a gap: this test shows nothing")
 	}
+	if found := failures(t, c, small); len(found) != 1 || !strings.Contains(found[0], "drift: MS_LOG_0 on n1 lacks") {
+		t.Errorf("a check of the installation fails with %q", found)
+	}
 	lead(t, c, victim)
 	for i := range c.servers {
 		mustAgree(t, watching[i], ref, want)
 	}
+}
+
+// failures is what `midstream doctor` fails with.
+func failures(t *testing.T, c *cluster, change func(*broker.Config)) (all []string) {
+	t.Helper()
+	cfg := broker.Config{
+		URL: c.urls(), Partitions: 1, Replicas: 3, SecretKey: bytes.Repeat([]byte{7}, 32), Monitor: c.monitors(), WatchDoubt: 2 * time.Second,
+	}
+	change(&cfg)
+	broker.Examine(within(t), cfg, func(f broker.Finding) {
+		if f.Verdict == broker.VerdictFail {
+			all = append(all, f.Check+": "+f.Detail)
+		}
+	})
+	return all
 }
 
 // mustAgree reads and follows the log on one node, several times: another replica may answer each.
