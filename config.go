@@ -55,7 +55,7 @@ type NATSConfig struct {
 	CA       string     `placeholder:"FILE" help:"File of PEM certificates that the server's must be signed by. Turns TLS on, as a tls:// URL does."`
 	Cert     string     `placeholder:"FILE" help:"File of this node's own PEM certificate, for servers that ask for one."`
 	Key      string     `placeholder:"FILE" help:"File of the certificate's PEM key."`
-	Monitor  []string   `placeholder:"URL" help:"HTTP monitoring URLs of the existing servers, to read how often they call fsync."`
+	Monitor  []string   `placeholder:"URL" help:"HTTP monitoring URLs of the existing servers, to read how often they call fsync, and to see whether a replica has lost messages."`
 	Data     string     `default:"./midstream-data" help:"Directory of the embedded server. One process at a time."`
 	Listen   string     `placeholder:"HOST:PORT" help:"Address on which other programs reach the embedded server. Needs user and password."`
 	Sync     SyncPolicy `default:"always" help:"When the embedded server calls fsync: always (before each acknowledgement), or an interval such as 1s, which is many times faster and may lose that much in a power cut."`
