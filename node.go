@@ -97,7 +97,8 @@ func (n *node) openLog(ctx context.Context, cfg *Config) error {
 func (n *node) openProducer(cfg *Config, servers map[string]mcp.Server) (err error) {
 	n.pool = mcp.NewPool(cfg.pool(n.log))
 	n.producer, err = producers.New(producers.Config{
-		Name: n.name, Queue: n.broker, Control: n.broker, Library: n.broker, Models: n.router, Tools: n.pool,
+		Name: n.name, Queue: n.broker, Control: n.broker, Sweeper: n.broker, Library: n.broker,
+		Models: n.router, Tools: n.pool,
 		Servers: servers, Connectors: cfg.connectors(), Idempotent: cfg.idempotent,
 		Slots: cfg.Limits.Runs, MaxTurns: cfg.Limits.Turns, MaxRun: cfg.Limits.RunTime,
 		Logger: n.log, Tracer: n.traces.tracer, Metrics: n.registry,

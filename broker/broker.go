@@ -40,6 +40,8 @@ type Broker struct {
 	gates      []gate
 	levels     []level
 
+	sweeper *sweeper
+
 	conversations struct {
 		gate  gate
 		level level
@@ -97,9 +99,11 @@ func (b *Broker) open(ctx context.Context) (err error) {
 		return err
 	}
 	b.gates, b.levels = newGates(b.partitions), make([]level, b.partitions)
-	b.conversations.gate = newGates(1)[0]
+	b.conversations.gate, b.sweeper = newGates(1)[0], newSweeper(b.partitions)
 	b.live = newLive(b.conns, func(err error) { b.log.Error("live record", "error", err) })
-	b.Hubs = hub.New(source{b}, b.cfg.Hub)
+	hubs := b.cfg.Hub
+	hubs.Silent = b.lookFor
+	b.Hubs = hub.New(source{b}, hubs)
 	b.conns.live.SetReconnectHandler(b.restored)
 	return nil
 }

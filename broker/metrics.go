@@ -18,6 +18,7 @@ type metrics struct {
 	claimed prometheus.Counter
 	refused prometheus.Counter
 	cancels *prometheus.CounterVec // responses that Cancel was called for, by who ended them
+	orphans *prometheus.CounterVec // runs that had neither a job nor an archive, by who found them
 	mended  prometheus.Counter     // records that a replica lacked
 	drift   *prometheus.GaugeVec   // messages that a server lacks of a stream
 	unknown *prometheus.GaugeVec   // servers whose replicas cannot be seen
@@ -41,6 +42,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Runs refused because log or queue were too full."}),
 		cancels: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_cancels_total",
 			Help: "Cancels, by who ended the response: its owner when asked; this node, where nobody owned it, or by the fence, where the owner did not answer; or it had ended."}, []string{"by"}),
+		orphans: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_orphans_total",
+			Help: "Runs that had lost their job before their end and were put back into the queue, by who found them: the sweep, or a reader of a silent response."}, []string{"by"}),
 		mended: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_replica_reads_mended_total",
 			Help: "Reads that a damaged replica answered with a gap, and the leader without."}),
 		drift: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "midstream_replica_missing_messages",
@@ -52,7 +55,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{m.appends, m.packed, m.retries, m.lost, m.sealed, m.writers, m.claimed, m.refused, m.cancels,
-		m.mended, m.drift, m.unknown} {
+		m.orphans, m.mended, m.drift, m.unknown} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of the broker: %w", err)
 		}

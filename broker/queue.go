@@ -37,6 +37,11 @@ func (b *Broker) Enqueue(ctx context.Context, cmd *schema.Command, secrets []byt
 			return err
 		}
 	}
+	return b.enqueue(ctx, p, cmd, secrets)
+}
+
+// enqueue is Enqueue for a run that is let in, or is there already.
+func (b *Broker) enqueue(ctx context.Context, p place, cmd *schema.Command, secrets []byte) error {
 	body, err := cmd.Encode()
 	if err != nil {
 		return err

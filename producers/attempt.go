@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime/debug"
 
 	"github.com/go-json-experiment/json"
@@ -128,11 +129,20 @@ func (n *Node) newRun(job *broker.Job, h *broker.History, fold *schema.Run, w *b
 
 // readSecrets reads the credentials that the caller gave for MCP servers.
 func (r *run) readSecrets(job *broker.Job) error {
-	if job.SecretsErr != nil || len(job.Secrets) == 0 {
-		return job.SecretsErr
-	}
-	if json.Unmarshal(job.Secrets, &r.secrets) != nil { // its error would quote them
-		return errors.New("secrets are not what was sealed")
+	switch {
+	case job.SecretsErr != nil:
+		return lostSecrets(job.SecretsErr)
+	case len(job.Secrets) == 0 && len(r.fold.Command.Secrets) > 0:
+		return lostSecrets(errors.New("the job that held them is gone"))
+	case len(job.Secrets) > 0 && json.Unmarshal(job.Secrets, &r.secrets) != nil: // its error would quote them
+		return lostSecrets(errors.New("they are not what was sealed"))
 	}
 	return nil
+}
+
+func lostSecrets(cause error) error {
+	return fmt.Errorf("%w: %w", &schema.Error{
+		Status: http.StatusInternalServerError, Code: schema.CodeCredentials, Type: schema.TypeServer,
+		Message: "The credentials that came with the request for its MCP servers can no longer be read. Make the request again.",
+	}, cause)
 }

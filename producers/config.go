@@ -22,6 +22,7 @@ const (
 	DefaultMaxTurns    = 16
 	DefaultMaxAttempts = 5
 	DefaultMaxRun      = time.Hour
+	DefaultSweepEvery  = 5 * time.Minute
 
 	// maxParallelCalls bounds the tool calls of one run that are under way at once.
 	maxParallelCalls = 16
@@ -39,6 +40,12 @@ type Queue interface {
 	Read(ctx context.Context, ref schema.Ref) (*broker.History, error)
 	// Writer appends to a log that was read, as one attempt.
 	Writer(h *broker.History, attempt int, nonce string) *broker.Writer
+}
+
+// Sweeper finds runs that have lost their job. [broker.Broker] is one.
+type Sweeper interface {
+	// SweepRuns looks once through all responses, slowly, and puts back into the queue what has neither a job nor an archive.
+	SweepRuns(ctx context.Context) (found int, err error)
 }
 
 // Control tells which responses somebody wants to end. [broker.Broker] is one.
@@ -83,6 +90,8 @@ type Config struct {
 	Control Control
 	Models  Models
 	Tools   Tools
+	// Sweeper looks after runs that nobody works on; nil: this node does not.
+	Sweeper Sweeper
 	// Library has the responses and conversations that others go on from.
 	Library Library
 	// Servers are the operator's MCP servers by label: a request may name them by label alone.
@@ -97,6 +106,7 @@ type Config struct {
 	MaxTurns    int           // model calls of one run
 	MaxAttempts int           // attempts in a row that got nowhere
 	MaxRun      time.Duration // from the request to the terminal event
+	SweepEvery  time.Duration // between two sweeps, on average
 
 	Now     func() time.Time
 	Logger  *slog.Logger
@@ -109,6 +119,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxTurns, DefaultMaxTurns)
 	setDefault(&c.MaxAttempts, DefaultMaxAttempts)
 	setDefault(&c.MaxRun, DefaultMaxRun)
+	setDefault(&c.SweepEvery, DefaultSweepEvery)
 	if c.Idempotent == nil {
 		c.Idempotent = func(string, string) bool { return false }
 	}

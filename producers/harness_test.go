@@ -167,6 +167,20 @@ func (s *stage) response(records []schema.Record) *schema.Response {
 	return state.Response()
 }
 
+// whole returns the response of a log whose every byte a strict client accepts: one terminal event, and that the last.
+func (s *stage) whole(records []schema.Record) *schema.Response {
+	s.Helper()
+	var frames []byte
+	for _, r := range records {
+		frames = append(frames, r.Frames...)
+	}
+	state, err := schema.CheckStream(frames)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return state.Response()
+}
+
 // types returns the event types of a log, in order, without the response. prefix.
 func types(records []schema.Record) []string {
 	var out []string

@@ -45,6 +45,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer runs.Wait()
 	defer giveBack()
 	follower.Go(func() { n.follow(following) })
+	follower.Go(func() { n.sweep(ctx) })
 	for {
 		select {
 		case n.slots <- struct{}{}:

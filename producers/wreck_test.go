@@ -354,3 +354,26 @@ func TestAttempt_DoesNotRunASealedResponseAgain(t *testing.T) {
 		t.Errorf("model was asked %d times for one response", len(s.model.asked))
 	}
 }
+
+// history returns the log as it is now.
+func (w *wreck) history() []schema.Record {
+	w.Helper()
+	if err := w.log.Flush(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	h, err := w.broker.Read(w.Context(), w.cmd.Ref())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return h.Records
+}
+
+// sealed reports whether the archive has the response.
+func (s *stage) sealed(cmd *schema.Command) bool {
+	s.Helper()
+	found, err := s.broker.SweepRuns(s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	return found == 0 && s.broker.Enqueue(s.Context(), cmd, nil) == nil
+}

@@ -20,6 +20,8 @@ type Command struct {
 	Digest    string         `json:"digest"`          // SHA-256 of the body as it came, hex
 	Thread    []string       `json:"thread,omitzero"` // ids of the responses that this one goes on from, oldest first
 	Request   jsontext.Value `json:"request"`
+	// Secrets are the labels of the MCP entries that came with credentials. A run whose job was lost has lost those.
+	Secrets []string `json:"secrets,omitzero"`
 
 	// Conversation is what the response goes on from, and is added to, where the request names one.
 	Conversation *ConversationPoint `json:"conversation,omitzero"`

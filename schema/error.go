@@ -77,6 +77,8 @@ const (
 	CodeRunExpired = "run_expired"
 	// CodeAttempts: the run was tried too often without progress.
 	CodeAttempts = "max_attempts_exceeded"
+	// CodeCredentials: the credentials that came with the request cannot be had any more. Ask again.
+	CodeCredentials = "credentials_lost"
 )
 
 // Refuse returns a 400 that names the member at fault.

@@ -3,6 +3,8 @@ package sseserver
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 
@@ -22,7 +24,8 @@ func (s *Server) command(ctx context.Context, o *order, ref schema.Ref) (*schema
 	if err := s.checkContext(ctx, o); err != nil {
 		return nil, nil, err
 	}
-	secrets, err := encodeSecrets(o.req.TakeSecrets())
+	taken := o.req.TakeSecrets()
+	secrets, err := encodeSecrets(taken)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -36,6 +39,7 @@ func (s *Server) command(ctx context.Context, o *order, ref schema.Ref) (*schema
 	return &schema.Command{
 		Version: schema.FormatVersion, Tenant: ref.Tenant(), Response: ref.Response(), CreatedAt: o.at.UnixMilli(),
 		Trace: o.trace, Digest: o.digest, Thread: o.thread, Conversation: o.point, Request: kept,
+		Secrets: slices.Sorted(maps.Keys(taken)),
 	}, secrets, nil
 }
 

@@ -1,10 +1,13 @@
 package hub
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/midstream-dev/midstream/schema"
 )
 
 // Config bounds the hubs of a node. The zero value of each member is its default.
@@ -20,6 +23,11 @@ type Config struct {
 	// QuietMin is after how much silence the leader is asked whether live delivery lost something; it doubles up to
 	// QuietMax. Defaults 1 s and 15 s.
 	QuietMin, QuietMax time.Duration
+	// Silence is after how much silence of a response that has not ended Silent is called, again and again as the leader is
+	// asked. Default 8 s: longer than a node that died keeps its runs.
+	Silence time.Duration
+	// Silent is told of such a response, on the goroutine of its hub, with a context that ends with that. Nil tells nobody.
+	Silent func(context.Context, schema.Ref)
 	// CursorPatience is how long a cursor beyond the end is judged again: another node may have shown more than this
 	// one's leader has yet told. Default 2 s.
 	CursorPatience time.Duration
@@ -45,6 +53,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Linger, time.Minute)
 	orDefault(&c.QuietMin, time.Second)
 	orDefault(&c.QuietMax, 15*time.Second)
+	orDefault(&c.Silence, 8*time.Second)
 	orDefault(&c.CursorPatience, 2*time.Second)
 	orDefault(&c.HolePatience, 5*time.Second)
 	orDefault(&c.OpenPatience, 15*time.Second)

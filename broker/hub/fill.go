@@ -125,9 +125,21 @@ func (h *hub) ask() {
 	case tip > 0:
 		h.empty = doubt{}
 		h.reach(tip)
+		h.tellSilence()
 	case h.awaited(): // it has yet to begin
 	case h.empty.grows(h.hubs.cfg.HolePatience):
 		h.fail(fmt.Errorf("%w: %w", ErrExpired, errVanished))
+	}
+}
+
+// tellSilence says that the response has not ended, and that its log, looked at a moment ago, has been silent for long.
+func (h *hub) tellSilence() {
+	cfg := &h.hubs.cfg
+	h.mu.RLock()
+	silent := !h.over() && h.position >= h.target && time.Since(h.touched) >= cfg.Silence
+	h.mu.RUnlock()
+	if silent && cfg.Silent != nil {
+		cfg.Silent(h.ctx, h.ref)
 	}
 }
 

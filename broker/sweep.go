@@ -1,0 +1,130 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The budget of a sweep. It reads no record of the hot log but the first of an orphan: which responses there are, it asks of
+// the stream's index, which is in memory; one question of some ten milliseconds a partition. Then it asks the archive's leader
+// once for each response that it does not know to be sealed, and rests in between.
+const (
+	// sweepRest is the least rest between two questions: no more than 200 of them a second, whatever there is to look at.
+	sweepRest = 5 * time.Millisecond
+	// sweepShare rests so many times as long as a question took: a server that is slow is asked less.
+	sweepShare = 4
+)
+
+// sweeper is what one node remembers between its sweeps.
+type sweeper struct {
+	mu   sync.Mutex // one sweep at a time
+	seed maphash.Seed
+	done []map[uint64]struct{} // by partition, hashes of the responses in the log that are known to be sealed
+}
+
+func newSweeper(partitions int) *sweeper {
+	return &sweeper{seed: maphash.MakeSeed(), done: make([]map[uint64]struct{}, partitions)}
+}
+
+// SweepRuns looks through all responses of the hot log for runs that have neither a job nor an archive, and puts each back
+// into the queue, from the command in its log. It returns how many those were. It is slow on purpose, may be called on
+// several nodes at once, and goes on behind what it could not look at: the error tells of that, of a *CorruptError too.
+func (b *Broker) SweepRuns(ctx context.Context) (found int, err error) {
+	b.sweeper.mu.Lock()
+	defer b.sweeper.mu.Unlock()
+	var errs []error
+	for partition := range b.partitions {
+		n, err := b.sweepPartition(ctx, partition)
+		found += n
+		if ctx.Err() != nil {
+			return found, fmt.Errorf("sweep runs: %w", ctx.Err())
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return found, fmt.Errorf("sweep runs: %w", err)
+	}
+	return found, nil
+}
+
+func (b *Broker) sweepPartition(ctx context.Context, partition int) (found int, err error) {
+	logs, err := b.subjects(ctx, place{partition: partition}.logStream(), logSubjects(partition))
+	if err != nil {
+		return 0, err
+	}
+	jobs, err := b.subjects(ctx, runStream, runSubjects) // behind the logs: see orphan.go
+	if err != nil {
+		return 0, err
+	}
+	known, still := b.sweeper.done[partition], map[uint64]struct{}{}
+	b.sweeper.done[partition] = still
+	var errs []error
+	for subject := range logs {
+		ref, err := logRef(subject)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		hash := maphash.String(b.sweeper.seed, subject)
+		if _, ok := known[hash]; ok {
+			still[hash] = struct{}{}
+			continue
+		}
+		if _, waits := jobs[runSubject(ref)]; waits {
+			continue
+		}
+		orphan, err := b.sweepOne(ctx, place{ref, partition})
+		var damaged *CorruptError
+		switch {
+		case errors.As(err, &damaged):
+			errs = append(errs, err) // of this one alone
+		case err != nil:
+			return found, err
+		case orphan:
+			found++
+		default:
+			still[hash] = struct{}{}
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+// sweepOne looks at one response, and rests.
+func (b *Broker) sweepOne(ctx context.Context, p place) (orphan bool, err error) {
+	began := time.Now()
+	orphan, err = b.adopt(ctx, p, bySweep)
+	if err != nil {
+		err = fmt.Errorf("look at %s: %w", p.ref, err)
+	}
+	rest := time.NewTimer(max(sweepRest, sweepShare*time.Since(began)))
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err())
+	}
+	return orphan, err
+}
+
+// subjects lists what a stream holds, by the leader's index.
+func (b *Broker) subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
+	info, err := insist(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		ctx, cancel := b.conns.outages.try(ctx)
+		defer cancel()
+		s, err := b.js.Stream(ctx, stream)
+		if err != nil {
+			return nil, err
+		}
+		return s.Info(ctx, jetstream.WithSubjectFilter(filter))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", stream, err)
+	}
+	return info.State.Subjects, nil
+}

@@ -1,0 +1,166 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+func mustSweep(tb testing.TB, b *Broker) int {
+	tb.Helper()
+	found, err := b.SweepRuns(testContext(tb))
+	must(tb, err)
+	return found
+}
+
+// mustClaim takes the next job and acks it: a queue in which nothing else waits.
+func mustClaim(tb testing.TB, b *Broker) *Job {
+	tb.Helper()
+	job, err := b.Claim(testContext(tb))
+	must(tb, err)
+	return job
+}
+
+// What has a job, an archive or a tombstone is left alone; what has none of them comes back to the queue, once.
+func TestSweep_FindsWhatNobodyWorksOn(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t)
+	must(t, b.Enqueue(testContext(t), command("resp_waits"), nil))
+	mustBegin(t, b, "resp_waits")
+	mustFinish(t, b, "resp_sealed", "all told", true)
+	digest := mustFinish(t, b, "resp_digest", "all told", false)
+	must(t, digest.w.Seal(testContext(t), false))
+	mustFinish(t, b, "resp_erased", "all told", true)
+	must(t, b.Delete(testContext(t), mustRef(t, "resp_erased")))
+	if n := mustSweep(t, b); n != 0 {
+		t.Fatalf("a sweep found %d runs where none was lost", n)
+	}
+	must(t, mustClaim(t, b).Ack(testContext(t))) // as a paused worker's late ack does
+	mustFinish(t, b, "resp_unsealed", "all told", false)
+	if n := mustSweep(t, b); n != 2 {
+		t.Errorf("found %d, want the run whose job is gone and the one that was never sealed", n)
+	}
+	if n := mustSweep(t, b); n != 0 {
+		t.Errorf("found %d again", n)
+	}
+	got := map[string]bool{}
+	for range 2 {
+		job := mustClaim(t, b)
+		got[job.Command.Response] = true
+		if diff := cmp.Diff(command(job.Command.Response), job.Command); diff != "" {
+			t.Errorf("the command that came back differs (-sent +back):\n%s", diff)
+		}
+	}
+	if !got["resp_waits"] || !got["resp_unsealed"] {
+		t.Errorf("jobs: %v", got)
+	}
+}
+
+// Several nodes may sweep at once: a run comes back once.
+func TestSweep_OnManyNodesAtOnce(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t)
+	const lost = 20
+	for i := range lost {
+		mustBegin(t, b, fmt.Sprintf("resp_lost%d", i))
+	}
+	var found atomic.Int64
+	var sweeps sync.WaitGroup
+	for range 4 {
+		sweeps.Go(func() {
+			for partition := range b.partitions { // as another node would: without this one's memory and lock
+				logs, err := b.subjects(testContext(t), place{partition: partition}.logStream(), logSubjects(partition))
+				if err != nil {
+					t.Error(err)
+				}
+				for subject := range logs {
+					ref, err := logRef(subject)
+					if err != nil {
+						t.Error(err)
+						continue
+					}
+					adopted, err := b.adopt(testContext(t), place{ref, partition}, bySweep)
+					if err != nil {
+						t.Error(err)
+					}
+					if adopted {
+						found.Add(1)
+					}
+				}
+			}
+		})
+	}
+	sweeps.Wait()
+	if found.Load() != lost {
+		t.Errorf("%d runs came back, want %d", found.Load(), lost)
+	}
+}
+
+// A log that is damaged does not keep the sweep from the others, and is not run.
+func TestSweep_GoesOnBehindADamagedLog(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t, func(c *Config) { c.Partitions = 1 })
+	for i := range 8 {
+		mustBegin(t, b, fmt.Sprintf("resp_%d", i))
+	}
+	rec, err := command("resp_bad").RequestRecord()
+	must(t, err)
+	rec.Chain[0]++
+	mustSlip(t, b, &History{Ref: mustRef(t, "resp_bad")}, rec)
+	found, err := b.SweepRuns(testContext(t))
+	var damaged *CorruptError
+	if !errors.As(err, &damaged) || damaged.Ref.Response() != "resp_bad" || found != 8 {
+		t.Errorf("found %d of 8, error %v", found, err)
+	}
+}
+
+// Somebody who reads a response that is silent brings its lost run back.
+func TestSilence_BringsALostRunBack(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t, func(c *Config) { c.Hub.QuietMin, c.Hub.Silence = 10*time.Millisecond, 20*time.Millisecond })
+	h := mustBegin(t, b, "resp_read")
+	f, err := b.Follow(testContext(t), h.Ref, -1)
+	must(t, err)
+	defer f.Close()
+	if job := mustClaim(t, b); job.Command.Response != "resp_read" {
+		t.Errorf("claimed %s", job.Command.Response)
+	}
+}
+
+// A sweep ends with its context, in the middle too.
+func TestSweep_EndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t)
+	for i := range 100 {
+		mustFinish(t, b, fmt.Sprintf("resp_%d", i), "told", true)
+	}
+	ctx, cancel := context.WithTimeout(testContext(t), 20*sweepRest)
+	defer cancel()
+	if _, err := b.SweepRuns(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// The request record alone makes the command again, whatever else is in it.
+func TestSweep_KeepsTheWholeCommand(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t)
+	cmd := command("resp_whole")
+	cmd.Thread, cmd.Secrets, cmd.Trace = []string{"resp_before"}, []string{"crm"}, "00-aa-bb-01"
+	cmd.Conversation = &schema.ConversationPoint{ID: "conv_1"}
+	rec, err := cmd.RequestRecord()
+	must(t, err)
+	must(t, b.Begin(testContext(t), rec, cmd.Ref()))
+	mustSweep(t, b)
+	if diff := cmp.Diff(cmd, mustClaim(t, b).Command); diff != "" {
+		t.Error(diff)
+	}
+}
