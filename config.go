@@ -133,7 +133,7 @@ type LimitsConfig struct {
 	Body         Bytes         `default:"1MiB"  help:"Size of a request body."`
 	Connections  int           `default:"18000" help:"Open connections. Stay below the limit of open files (ulimit -n)."`
 	SSEHeartbeat time.Duration `default:"15s"   name:"sse-heartbeat" help:"After how much silence a stream is sent a comment."`
-	Drain        time.Duration `default:"15s"   help:"How long a stop waits for open requests."`
+	Drain        time.Duration `default:"15s"   help:"How long a stop waits for open requests, and two thirds of it, 10s at most, for tool calls that are under way; then the log may take another 10s to be closed."`
 
 	LogAge     time.Duration `help:"How long the hot log is kept. Default: run_time and an hour."`
 	LogBytes   Bytes         `default:"4GiB"   help:"Size of the hot log. At 70 % of it new responses get 503."`

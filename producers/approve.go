@@ -64,7 +64,7 @@ func (r *run) beginApproved(ctx context.Context) error {
 		}
 		t.Calls, t.Held = append(t.Calls, c), append(t.Held, callItem(&c))
 	}
-	if err := r.endTurn(ctx, t); err != nil {
+	if err := r.endTurn(t); err != nil {
 		return err
 	}
 	for i := range t.Calls {

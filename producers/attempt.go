@@ -27,19 +27,20 @@ var errGone = errors.New("the run has no log of its own")
 
 // attempt claims the job's log, drives the run to its terminal event and seals it. An error other than ErrFenced and
 // errGone leaves the run to another attempt. unkeep stops the job's heartbeat.
-func (n *Node) attempt(ctx context.Context, job *broker.Job, unkeep func()) (_ outcome, err error) {
+func (n *Node) attempt(s *shift, job *broker.Job, unkeep func()) (_ outcome, err error) {
 	defer func() {
 		if p := recover(); p != nil { // one run must not take the others of this node with it
 			err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
 		}
 	}()
+	ctx := s.working
 	history, fold, err := n.open(ctx, job.Command)
 	if err != nil {
 		return outcome{}, err
 	}
 	w := n.Queue.Writer(history, fold.Attempt+1, rand.Text())
 	defer w.Close()
-	r, err := n.newRun(job, history, fold, w)
+	r, err := n.newRun(s, job, history, fold, w)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -48,7 +49,7 @@ func (n *Node) attempt(ctx context.Context, job *broker.Job, unkeep func()) (_ o
 			return outcome{}, n.whetherErased(ctx, r.ref, err)
 		}
 	}
-	sealing, cancel := context.WithTimeout(context.WithoutCancel(ctx), sealPatience)
+	sealing, cancel := context.WithTimeout(s.closing, sealPatience)
 	defer cancel()
 	switch err := w.Seal(sealing, fold.State.Response().Store); {
 	case errors.Is(err, broker.ErrGone):
@@ -108,14 +109,14 @@ func (n *Node) begin(ctx context.Context, cmd *schema.Command) error {
 	return nil
 }
 
-func (n *Node) newRun(job *broker.Job, h *broker.History, fold *schema.Run, w *broker.Writer) (*run, error) {
+func (n *Node) newRun(s *shift, job *broker.Job, h *broker.History, fold *schema.Run, w *broker.Writer) (*run, error) {
 	req, err := fold.Command.Parse()
 	if err != nil {
 		return nil, err
 	}
 	r := &run{
-		node: n, ref: h.Ref, req: req, fold: fold, log: w, seq: schema.NewSequencer(&fold.State),
-		deadline: h.Began.Add(n.MaxRun), secrets: map[string]schema.Secret{}, obfuscates: req.Obfuscates(),
+		node: n, shift: s, ref: h.Ref, req: req, fold: fold, log: w, seq: schema.NewSequencer(&fold.State),
+		left: fold.Doubts(), deadline: h.Began.Add(n.MaxRun), secrets: map[string]schema.Secret{}, obfuscates: req.Obfuscates(),
 	}
 	if h.Began.Sub(fold.Command.Created()) > n.MaxRun {
 		r.deadline = h.Began // the log was begun again, long after the request: whatever was in it has aged away

@@ -2,6 +2,7 @@ package producers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -21,13 +22,13 @@ type call struct {
 }
 
 // endTurn writes a turn's record. When it returns, the record is durable, and so is everything that was appended before:
-// only then may a call leave the node.
-func (r *run) endTurn(ctx context.Context, t schema.Turn) error {
+// only then may a call leave the node. A node that is to be left still writes it: what the model has said is not asked again.
+func (r *run) endTurn(t schema.Turn) error {
 	body, err := json.Marshal(t)
 	if err != nil {
 		return fmt.Errorf("write turn %d: %w", t.Number, err)
 	}
-	if err := r.log.Commit(ctx, schema.RecordTurn, body); err != nil {
+	if err := r.log.Commit(r.shift.working, schema.RecordTurn, body); err != nil {
 		return err
 	}
 	r.fold.EndTurn(t)
@@ -93,15 +94,23 @@ func (r *run) callTools(ctx context.Context) error {
 	for _, c := range r.pending {
 		go func() {
 			slots <- struct{}{}
-			result := r.resultOf(ctx, c, fresh)
-			<-slots
-			answers <- answer{c, result}
+			defer func() { <-slots }()
+			if r.shift.ends() {
+				answers <- answer{c, nil} // another node makes it
+				return
+			}
+			answers <- answer{c, r.resultOf(ctx, c, fresh)}
 		}()
 	}
-	var failed error
+	var failed, unmade error
 	for range len(r.pending) { // every call ends, at the latest when ctx does
 		a := <-answers
 		a.call.result = a.result
+		if a.result == nil {
+			unmade = errDraining
+			continue
+		}
+		r.left[a.call.ID] = true
 		if failed == nil {
 			failed = r.keepResult(ctx, a.call)
 		}
@@ -109,7 +118,7 @@ func (r *run) callTools(ctx context.Context) error {
 			failed = r.showResults(ctx)
 		}
 	}
-	return failed
+	return errors.Join(failed, unmade)
 }
 
 // resultOf makes a call, unless its result is known or it is refused.

@@ -23,6 +23,7 @@ const (
 	DefaultMaxAttempts = 5
 	DefaultMaxRun      = time.Hour
 	DefaultSweepEvery  = 5 * time.Minute
+	DefaultDrainCalls  = 10 * time.Second
 
 	// maxParallelCalls bounds the tool calls of one run that are under way at once.
 	maxParallelCalls = 16
@@ -107,6 +108,8 @@ type Config struct {
 	MaxAttempts int           // attempts in a row that got nowhere
 	MaxRun      time.Duration // from the request to the terminal event
 	SweepEvery  time.Duration // between two sweeps, on average
+	// DrainCalls is how long tool calls that are under way may still take when the node is to stop.
+	DrainCalls time.Duration
 
 	Now     func() time.Time
 	Logger  *slog.Logger
@@ -120,6 +123,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxAttempts, DefaultMaxAttempts)
 	setDefault(&c.MaxRun, DefaultMaxRun)
 	setDefault(&c.SweepEvery, DefaultSweepEvery)
+	setDefault(&c.DrainCalls, DefaultDrainCalls)
 	if c.Idempotent == nil {
 		c.Idempotent = func(string, string) bool { return false }
 	}

@@ -33,19 +33,27 @@ func New(cfg Config) (*Node, error) {
 	return &Node{Config: cfg, slots: make(chan struct{}, cfg.Slots), metrics: m}, nil
 }
 
-// Run claims and works until ctx ends. Then it claims no more, gives back the runs that it has, and returns when each of
-// them has been given back. It fails only if the queue is closed under it.
+// Run claims and works until ctx ends. Then it claims no more, hands over the runs that it has, and returns when each of them
+// has been given back or has ended: model calls are cut at once, tool calls that are under way have Config.DrainCalls to end.
+// It returns within DrainCalls and some seconds, and fails only if the queue is closed under it.
 func (n *Node) Run(ctx context.Context) error {
+	s := newShift(ctx)
+	defer s.over()
+	following, stop := context.WithCancel(s.working)
+	var runs, helpers sync.WaitGroup
+	helpers.Go(func() { n.follow(following) })
+	helpers.Go(func() { n.sweep(s.leaving) })
+	err := n.claimAll(ctx, s, &runs)
 	// The runs are given back only when no claim is under way here any more: it would take them up again.
-	working, giveBack := context.WithCancel(context.WithoutCancel(ctx))
-	following, leave := context.WithCancel(working)
-	var runs, follower sync.WaitGroup
-	defer follower.Wait()
-	defer leave()
-	defer runs.Wait()
-	defer giveBack()
-	follower.Go(func() { n.follow(following) })
-	follower.Go(func() { n.sweep(ctx) })
+	s.drain(n.DrainCalls)
+	runs.Wait()
+	stop()
+	helpers.Wait()
+	return err
+}
+
+// claimAll claims and begins runs until ctx ends.
+func (n *Node) claimAll(ctx context.Context, s *shift, runs *sync.WaitGroup) error {
 	for {
 		select {
 		case n.slots <- struct{}{}:
@@ -53,7 +61,12 @@ func (n *Node) Run(ctx context.Context) error {
 			return nil
 		}
 		job, err := n.Queue.Claim(ctx)
-		if err != nil {
+		switch {
+		case err == nil && ctx.Err() != nil:
+			<-n.slots
+			n.giveBack(s, job, 0) // not begun
+			return nil
+		case err != nil:
 			<-n.slots
 			if ctx.Err() != nil {
 				return nil
@@ -62,14 +75,14 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 		runs.Go(func() {
 			defer func() { <-n.slots }()
-			n.work(working, job)
+			n.work(s, job)
 		})
 	}
 }
 
 // work drives one job. Whatever happens, the job is either acked behind its sealed terminal event, or left to another
 // attempt: at once if it can be given back, else when its lease ends.
-func (n *Node) work(ctx context.Context, job *broker.Job) {
+func (n *Node) work(s *shift, job *broker.Job) {
 	log := n.Logger.With("run", job.Command.Response, "delivery", job.Delivered)
 	unkeep := job.Keep()
 	defer unkeep()
@@ -77,7 +90,7 @@ func (n *Node) work(ctx context.Context, job *broker.Job) {
 	n.metrics.active.Inc()
 	defer n.metrics.active.Dec()
 
-	result, err := n.attempt(ctx, job, unkeep)
+	result, err := n.attempt(s, job, unkeep)
 	took := n.Now().Sub(began)
 	switch {
 	case errors.Is(err, broker.ErrFenced): // the job is another's now: no ack, no nak, no heartbeat
@@ -86,18 +99,18 @@ func (n *Node) work(ctx context.Context, job *broker.Job) {
 	case errors.Is(err, errGone):
 		n.metrics.attempts.WithLabelValues("gone").Inc()
 		log.Info("run dropped", "error", err)
-		n.drop(job)
-	case err != nil && ctx.Err() != nil:
+		n.drop(s, job)
+	case err != nil && s.ends():
 		n.metrics.attempts.WithLabelValues("released").Inc()
 		log.Info("run handed over")
-		n.giveBack(job, 0)
+		n.giveBack(s, job, 0)
 	case err != nil:
 		n.metrics.attempts.WithLabelValues("failed").Inc()
 		log.Error("run given back", "error", err)
-		n.giveBack(job, retryDelay(job.Delivered))
+		n.giveBack(s, job, retryDelay(job.Delivered))
 	default:
 		n.metrics.attempts.WithLabelValues("ended").Inc()
-		n.ack(job)
+		n.ack(s, job)
 		n.metrics.ended(result.status, took)
 		log.Info("run ended", "attempt", result.attempt, "status", result.status, "events", result.events,
 			"model_calls", result.modelCalls, "took", took.String())
@@ -114,25 +127,25 @@ func retryDelay(deliveries int) time.Duration {
 	return min(retryMax, retryMin<<min(max(deliveries-1, 0), 16))
 }
 
-// ack, drop and giveBack use a context of their own: the node may be draining.
-func (n *Node) ack(job *broker.Job) {
-	ctx, cancel := context.WithTimeout(context.Background(), sealPatience)
+// ack, drop and giveBack may still be made while the node drains.
+func (n *Node) ack(s *shift, job *broker.Job) {
+	ctx, cancel := context.WithTimeout(s.closing, sealPatience)
 	defer cancel()
 	if err := job.Ack(ctx); err != nil {
 		n.Logger.Warn("ack run", "run", job.Command.Response, "error", err)
 	}
 }
 
-func (n *Node) drop(job *broker.Job) {
-	ctx, cancel := context.WithTimeout(context.Background(), sealPatience)
+func (n *Node) drop(s *shift, job *broker.Job) {
+	ctx, cancel := context.WithTimeout(s.closing, sealPatience)
 	defer cancel()
 	if err := job.Drop(ctx); err != nil {
 		n.Logger.Warn("drop run", "run", job.Command.Response, "error", err)
 	}
 }
 
-func (n *Node) giveBack(job *broker.Job, delay time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), sealPatience)
+func (n *Node) giveBack(s *shift, job *broker.Job, delay time.Duration) {
+	ctx, cancel := context.WithTimeout(s.closing, sealPatience)
 	defer cancel()
 	if err := job.Nak(ctx, delay); err != nil {
 		n.Logger.Warn("give back run", "run", job.Command.Response, "error", err)

@@ -19,6 +19,7 @@ import (
 // attempt decides the same; the rest is at hand only while it works.
 type run struct {
 	node     *Node
+	shift    *shift
 	ref      schema.Ref
 	req      *schema.CreateRequest
 	secrets  map[string]schema.Secret
@@ -33,6 +34,7 @@ type run struct {
 	passes     bool                  // the upstream runs MCP tools itself
 	obfuscates bool                  // deltas are padded
 	pending    []*call               // of the last turn, in order
+	left       map[string]bool       // ids of the last turn's calls that have left this node, or may have left an earlier one
 	cause      *schema.ResponseError // why the response fails
 	full       bool                  // the output can hold no more
 	modelCalls int                   // of this attempt
@@ -55,8 +57,8 @@ func (r *run) guarded(ctx context.Context, unkeep func()) error {
 		}
 	}()
 	err := r.drive(working)
-	if err != nil && ctx.Err() != nil && r.log.Err() == nil && !r.seq.State().Ended() { // nothing stands behind the end
-		r.release(ctx)
+	if err != nil && r.shift.ends() && r.log.Err() == nil && !r.seq.State().Ended() { // nothing stands behind the end
+		r.release()
 	}
 	if cause := context.Cause(working); err != nil && cause != nil {
 		err = cause
@@ -89,10 +91,12 @@ func (r *run) drive(ctx context.Context) error {
 	if err := r.takeOver(ctx); err != nil {
 		return err
 	}
-	steps, stop := context.WithDeadlineCause(wanted, r.deadline, errRunExpired)
+	calls, stop := context.WithDeadlineCause(wanted, r.deadline, errRunExpired)
 	defer stop()
+	steps, leave := r.shift.until(calls)
+	defer leave()
 	for {
-		step, cause := next(r.progress(steps), r.node.MaxTurns)
+		step, cause := next(r.progress(calls), r.node.MaxTurns)
 		switch step {
 		case finish:
 			return r.finish(ctx)
@@ -102,18 +106,19 @@ func (r *run) drive(ctx context.Context) error {
 		case cancelRun:
 			return r.cancelled(ctx)
 		}
-		err := r.do(steps, step)
-		if err == nil {
+		err := r.do(steps, calls, step)
+		switch {
+		case err == nil:
 			continue
-		}
-		if ctx.Err() != nil || r.log.Err() != nil {
+		case ctx.Err() != nil, r.log.Err() != nil:
+			return err
+		case errors.Is(context.Cause(calls), errCancelled):
+			continue // no fault of the step
+		case r.shift.ends():
 			return err
 		}
-		if errors.Is(context.Cause(steps), errCancelled) {
-			continue // no fault of the step
-		}
 		r.node.Logger.Warn("step failed", "run", r.ref.Response(), "step", step.String(), "error", err, "upstream", upstreamCause(err))
-		r.settleError(err, context.Cause(steps))
+		r.settleError(err, context.Cause(calls))
 	}
 }
 
@@ -125,12 +130,17 @@ func upstreamCause(err error) slog.Value {
 	return slog.Value{}
 }
 
-func (r *run) do(ctx context.Context, s step) error {
+// do does one step. Tool calls that are under way when the node is to be left may end: a call that is cut is one of which
+// nobody knows whether it was made. All else is cut, and done again elsewhere.
+func (r *run) do(ctx, calls context.Context, s step) error {
+	if r.shift.ends() {
+		return errDraining
+	}
 	switch s {
 	case listTools:
 		return r.listTools(ctx)
 	case callTools:
-		return r.callTools(ctx)
+		return r.callTools(calls)
 	case beginApproved:
 		return r.beginApproved(ctx)
 	}

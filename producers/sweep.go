@@ -12,7 +12,7 @@ func (n *Node) sweep(ctx context.Context) {
 	if n.Sweeper == nil {
 		return
 	}
-	for {
+	for ctx.Err() == nil {
 		timer := time.NewTimer(n.SweepEvery/2 + rand.N(n.SweepEvery))
 		select {
 		case <-timer.C:

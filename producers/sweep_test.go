@@ -61,8 +61,9 @@ func TestSweep_SealsWhatHasEnded(t *testing.T) {
 	w.sink()
 	s.sweeping()
 	before := len(w.history())
-	defer s.node(t.Context())()
+	stop := s.node(t.Context())
 	s.until(func() bool { return s.sealed(w.cmd) })
+	stop()
 	if len(s.model.asked) > 0 || len(w.history()) != before {
 		t.Errorf("%d records were %d, model asked %d times", len(w.history()), before, len(s.model.asked))
 	}
@@ -83,8 +84,9 @@ func TestSweep_SaysThatCredentialsAreLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.sweeping()
-	defer s.node(t.Context())()
-	resp := s.response(s.records(cmd.Ref()))
+	stop := s.node(t.Context())
+	resp := s.whole(s.records(cmd.Ref()))
+	stop()
 	if resp.Status != schema.StatusFailed || resp.Error.Code != schema.CodeCredentials || len(s.model.asked) > 0 {
 		t.Errorf("status %s, error %+v, model asked %d times", resp.Status, resp.Error, len(s.model.asked))
 	}

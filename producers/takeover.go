@@ -60,7 +60,7 @@ func (r *run) takeOverTurn(ctx context.Context) error {
 		if done[c.ID] {
 			continue
 		}
-		if _, known := r.fold.Results[c.ID]; !known && c.Refusal == nil && !r.node.Idempotent(c.Label, c.Name) {
+		if r.left[c.ID] && !r.node.Idempotent(c.Label, c.Name) {
 			c.Refusal = httpFailure("outcome unknown: the gateway was interrupted during the call")
 		}
 		k := &call{Call: c, producer: schema.FromLog, local: c.ID}
@@ -102,14 +102,39 @@ func (r *run) isPending(item string) bool {
 	return slices.ContainsFunc(r.pending, func(c *call) bool { return c.ID == item })
 }
 
+// unmade tells of the calls that never left this node: the next attempt makes them, idempotent or not.
+func (r *run) unmade() ([]byte, error) {
+	var given schema.Release
+	if r.fold.Turn == nil {
+		return nil, nil
+	}
+	for i := range r.fold.Turn.Calls {
+		if id := r.fold.Turn.Calls[i].ID; !r.left[id] {
+			given.Unmade = append(given.Unmade, id)
+		}
+	}
+	if given.Unmade == nil {
+		return nil, nil
+	}
+	body, err := json.Marshal(given)
+	if err != nil {
+		return nil, fmt.Errorf("write release: %w", err)
+	}
+	return body, nil
+}
+
 // releasePatience bounds how long a node that drains tries to note that it gave a run back.
 const releasePatience = 2 * time.Second
 
 // release notes that the attempt ends as planned, so that it counts as none that failed.
-func (r *run) release(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
+func (r *run) release() {
+	ctx, cancel := context.WithTimeout(r.shift.closing, releasePatience)
 	defer cancel()
-	if err := r.log.Commit(ctx, schema.RecordRelease, nil); err != nil {
+	body, err := r.unmade()
+	if err == nil {
+		err = r.log.Commit(ctx, schema.RecordRelease, body)
+	}
+	if err != nil {
 		r.node.Logger.Warn("release not noted", "run", r.ref.Response(), "error", err)
 	}
 }

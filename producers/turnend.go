@@ -18,7 +18,7 @@ func (t *turn) end(ctx context.Context, out upstream.Outcome) error {
 		t.calls(&ended)
 		ended.Held = t.held()
 	}
-	if err := t.run.endTurn(ctx, ended); err != nil {
+	if err := t.run.endTurn(ended); err != nil {
 		return err
 	}
 	if out.Incomplete != "" {

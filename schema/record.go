@@ -25,7 +25,8 @@ const (
 	RecordTry Kind = "try"
 	// RecordResult says what a tool call gave while its frames are still held back: body is a Result.
 	RecordResult Kind = "result"
-	// RecordRelease ends an attempt that gives the run back as planned; no body. Its claim counts as no failed attempt.
+	// RecordRelease ends an attempt that gives the run back as planned: body is a Release, or nothing. Its claim counts as no
+	// failed attempt.
 	RecordRelease Kind = "release"
 )
 

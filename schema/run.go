@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -56,6 +57,12 @@ type Try struct {
 	RetryAfter int64         `json:"retry_after,omitzero"` // milliseconds from its end on that the upstream asks to be left alone
 }
 
+// Release is the body of a release record; a record without one says nothing.
+type Release struct {
+	// Unmade are the ids of the last turn's calls that never left the node: whoever takes over may make them.
+	Unmade []string `json:"unmade,omitzero"`
+}
+
 // Result is the body of a result record: what a call gave. It is written when the call's frames must still wait.
 type Result struct {
 	ID     string         `json:"id"`
@@ -76,7 +83,10 @@ type Run struct {
 	Turn      *Turn  // the last one; nil before the first
 	Tries     []Try  // that have failed since then
 	Results   map[string]Result
-	Chain     Digest
+	// Unmade are calls of the last turn that never left the node which has just given the run back. They are nobody's to tell
+	// any more once another attempt has begun.
+	Unmade []string
+	Chain  Digest
 }
 
 // FoldRun folds a log from its request record.
@@ -122,7 +132,7 @@ func (r *Run) applyBody(rec *Record) (err error) {
 	case RecordRequest:
 		r.Command, err = ParseCommand(rec.Body)
 	case RecordClaim:
-		r.Attempt, r.Nonce, r.Idle = rec.Attempt, rec.Nonce, r.Idle+1
+		r.Attempt, r.Nonce, r.Idle, r.Unmade = rec.Attempt, rec.Nonce, r.Idle+1, nil
 		var c Claim
 		if len(rec.Body) > 0 {
 			err = json.Unmarshal(rec.Body, &c)
@@ -131,7 +141,7 @@ func (r *Run) applyBody(rec *Record) (err error) {
 		return err
 	case RecordRelease:
 		r.Idle = max(0, r.Idle-1)
-		return nil
+		return r.release(rec.Body)
 	case RecordTry: // an attempt that has only failed has got nowhere: Idle stays
 		var t Try
 		if err = json.Unmarshal(rec.Body, &t); err == nil {
@@ -151,6 +161,38 @@ func (r *Run) applyBody(rec *Record) (err error) {
 	}
 	r.Idle = 0
 	return err
+}
+
+// InDoubt reports whether nobody can tell if a call of the last turn was made.
+func (r *Run) InDoubt(c *Call) bool {
+	_, known := r.Results[c.ID]
+	return !known && c.Refusal == nil && !slices.Contains(r.Unmade, c.ID)
+}
+
+// Doubts are the ids of the last turn's calls that are in doubt.
+func (r *Run) Doubts() map[string]bool {
+	doubts := map[string]bool{}
+	if r.Turn == nil {
+		return doubts
+	}
+	for i := range r.Turn.Calls {
+		if c := &r.Turn.Calls[i]; r.InDoubt(c) {
+			doubts[c.ID] = true
+		}
+	}
+	return doubts
+}
+
+func (r *Run) release(body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	var given Release
+	if err := json.Unmarshal(body, &given); err != nil {
+		return err
+	}
+	r.Unmade = given.Unmade
+	return nil
 }
 
 // EndTurn takes a turn that has ended.
