@@ -60,7 +60,7 @@ func (b *Broker) Cancels(ctx context.Context, cancelled func(schema.Ref)) error 
 	f := &controls{
 		broker: b, js: mustJetStream(b.conns.queue), tell: cancelled,
 		start: jetstream.ConsumerConfig{
-			DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: new(time.Now().Add(-controlBack)),
+			DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: new(b.serverTime(ctx).Add(-controlBack)),
 			AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: controlIdle,
 		},
 	}
@@ -77,6 +77,18 @@ func (b *Broker) Cancels(ctx context.Context, cancelled func(schema.Ref)) error 
 		}
 	}
 	return nil
+}
+
+// serverTime is the time by the server's clock, or by ours where it does not answer: then more, or less, is told of what was
+// before, which the fence makes up for.
+func (b *Broker) serverTime(ctx context.Context) time.Time {
+	try, cancel := b.conns.outages.try(ctx)
+	defer cancel()
+	s, err := b.js.Stream(try, controlStream)
+	if err != nil {
+		return time.Now()
+	}
+	return s.CachedInfo().TimeStamp
 }
 
 // controls follows the control stream in order: where a consumer has lost its way, another one begins behind what was seen.

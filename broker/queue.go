@@ -75,6 +75,8 @@ type Job struct {
 	SecretsErr error
 	// Delivered counts how often the job was handed out, this time included. Attempts are counted by the claims in the log.
 	Delivered int
+	// Queued is when the job was put into the queue, by the server's clock.
+	Queued time.Time
 
 	broker *Broker
 	msg    jetstream.Msg
@@ -145,7 +147,7 @@ func (b *Broker) job(msg jetstream.Msg) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	job := &Job{Command: cmd, Delivered: int(meta.NumDelivered), broker: b, msg: msg}
+	job := &Job{Command: cmd, Delivered: int(meta.NumDelivered), Queued: meta.Timestamp, broker: b, msg: msg}
 	job.Secrets, job.SecretsErr = b.vault.open(cmd.Ref(), sealed)
 	return job, nil
 }

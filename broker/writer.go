@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/midstream-dev/midstream/schema"
@@ -40,6 +41,7 @@ type Writer struct {
 
 	// Of the goroutine that appends.
 	position uint64
+	claimed  atomic.Uint64 // position of this writer's first record; 0 before it
 	chain    schema.Digest
 	pace     pace
 	now      func() time.Time
@@ -124,6 +126,23 @@ func (w *Writer) Flush(ctx context.Context) error {
 		return fmt.Errorf("flush log %s: %w", w.place.ref, err)
 	}
 	return nil
+}
+
+// Claimed returns when the first record of this writer, its claim, was stored: by the server's clock, which History.Began and
+// Job.Queued tell too. Those times can be compared; a clock of our own may be off by any amount. Call it behind that record's
+// Commit.
+func (w *Writer) Claimed(ctx context.Context) (time.Time, error) {
+	first, err := insist(ctx, func(ctx context.Context) (*stored, error) {
+		s, err := w.b.ask(ctx, w.place.logStream(), leaderQuery{Seq: w.claimed.Load()})
+		if s == nil && err == nil {
+			err = errors.New("the leader does not know it yet")
+		}
+		return s, err
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read claim of %s: %w", w.place.ref, err)
+	}
+	return first.at, nil
 }
 
 // Fenced is closed once the writer can append no more, because another attempt owns the log, or for another reason. Stop
@@ -314,6 +333,7 @@ func (w *Writer) store(d *draft) error {
 	w.pace.answered(took)
 	w.b.metrics.appended(&e, took)
 	w.position, w.chain = position, e.Chain
+	w.claimed.CompareAndSwap(0, position)
 	w.kept.add(e)
 	w.free(d)
 	return nil

@@ -116,10 +116,10 @@ func (n *Node) newRun(s *shift, job *broker.Job, h *broker.History, fold *schema
 	}
 	r := &run{
 		node: n, shift: s, ref: h.Ref, req: req, fold: fold, log: w, seq: schema.NewSequencer(&fold.State),
-		left: fold.Doubts(), deadline: h.Began.Add(n.MaxRun), secrets: map[string]schema.Secret{}, obfuscates: req.Obfuscates(),
+		left: fold.Doubts(), began: h.Began, secrets: map[string]schema.Secret{}, obfuscates: req.Obfuscates(),
 	}
-	if h.Began.Sub(fold.Command.Created()) > n.MaxRun {
-		r.deadline = h.Began // the log was begun again, long after the request: whatever was in it has aged away
+	if h.Began.Sub(job.Queued) > n.MaxRun {
+		r.began = job.Queued // the log was begun again, long after the request: whatever was in it has aged away
 	}
 	if err := r.readSecrets(job); err != nil {
 		n.Logger.Warn("credentials not read", "run", r.ref.Response(), "error", err)

@@ -111,6 +111,7 @@ type Config struct {
 	// DrainCalls is how long tool calls that are under way may still take when the node is to stop.
 	DrainCalls time.Duration
 
+	// Now is the clock by which a response says when it was completed. Nothing else depends on it.
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Tracer  trace.Tracer

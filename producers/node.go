@@ -86,12 +86,12 @@ func (n *Node) work(s *shift, job *broker.Job) {
 	log := n.Logger.With("run", job.Command.Response, "delivery", job.Delivered)
 	unkeep := job.Keep()
 	defer unkeep()
-	began := n.Now()
+	began := time.Now() // its stopwatch, not its clock
 	n.metrics.active.Inc()
 	defer n.metrics.active.Dec()
 
 	result, err := n.attempt(s, job, unkeep)
-	took := n.Now().Sub(began)
+	took := time.Since(began)
 	switch {
 	case errors.Is(err, broker.ErrFenced): // the job is another's now: no ack, no nak, no heartbeat
 		n.metrics.attempts.WithLabelValues("fenced").Inc()

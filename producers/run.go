@@ -18,15 +18,15 @@ import (
 // run is one attempt at one response. It belongs to one goroutine. What it must know to decide is in fold, so another
 // attempt decides the same; the rest is at hand only while it works.
 type run struct {
-	node     *Node
-	shift    *shift
-	ref      schema.Ref
-	req      *schema.CreateRequest
-	secrets  map[string]schema.Secret
-	fold     *schema.Run
-	seq      *schema.Sequencer
-	log      *broker.Writer
-	deadline time.Time
+	node    *Node
+	shift   *shift
+	ref     schema.Ref
+	req     *schema.CreateRequest
+	secrets map[string]schema.Secret
+	fold    *schema.Run
+	seq     *schema.Sequencer
+	log     *broker.Writer
+	began   time.Time // when the run began, by the clock of the log's server
 
 	past       []schema.Item         // what this response goes on from: earlier input and output
 	lists      map[string][]listed   // the tool lists in the context, by label
@@ -81,9 +81,15 @@ func (r *run) drive(ctx context.Context) error {
 	if ended, err := r.endCancelled(ctx); ended || err != nil {
 		return err
 	}
-	if !r.node.Now().Before(r.deadline) {
+	left, err := r.timeLeft(ctx)
+	switch {
+	case err != nil:
+		return err
+	case left <= 0:
 		return r.fail(ctx, expired())
 	}
+	calls, stop := context.WithTimeoutCause(wanted, left, errRunExpired)
+	defer stop()
 	if err := r.recall(ctx); err != nil {
 		return err
 	}
@@ -91,8 +97,6 @@ func (r *run) drive(ctx context.Context) error {
 	if err := r.takeOver(ctx); err != nil {
 		return err
 	}
-	calls, stop := context.WithDeadlineCause(wanted, r.deadline, errRunExpired)
-	defer stop()
 	steps, leave := r.shift.until(calls)
 	defer leave()
 	for {
@@ -120,6 +124,16 @@ func (r *run) drive(ctx context.Context) error {
 		r.node.Logger.Warn("step failed", "run", r.ref.Response(), "step", step.String(), "error", err, "upstream", upstreamCause(err))
 		r.settleError(err, context.Cause(calls))
 	}
+}
+
+// timeLeft is how long the run may still go on. The clock of the log's server tells how old the run is, and a stopwatch measures the
+// rest: a node whose own clock is wrong neither fails every run nor lets one go on for ever.
+func (r *run) timeLeft(ctx context.Context) (time.Duration, error) {
+	claimed, err := r.log.Claimed(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return r.node.MaxRun - claimed.Sub(r.began), nil
 }
 
 // upstreamCause is what an upstream's error says to operators only.
