@@ -84,6 +84,12 @@ func (n *Node) claimAll(ctx context.Context, s *shift, runs *sync.WaitGroup) err
 // attempt: at once if it can be given back, else when its lease ends.
 func (n *Node) work(s *shift, job *broker.Job) {
 	log := n.Logger.With("run", job.Command.Response, "delivery", job.Delivered)
+	if strays(job.Delivered) {
+		n.metrics.attempts.WithLabelValues("put_off").Inc()
+		log.Warn("run put off: it was handed out so often that it may end those that take it")
+		n.giveBack(s, job, retryMax)
+		return
+	}
 	unkeep := job.Keep()
 	defer unkeep()
 	began := time.Now() // its stopwatch, not its clock
@@ -122,6 +128,13 @@ const (
 	retryMin = 250 * time.Millisecond
 	retryMax = time.Minute
 )
+
+// maxStrays is how often a job may be handed out before each second time only puts it off. Attempts are bounded by the claims in
+// the log. What bounds those that do not get so far, because reading the log ends the process, is that they are rare then: they
+// do not take one node after the other with them.
+const maxStrays = 4 * DefaultMaxAttempts
+
+func strays(deliveries int) bool { return deliveries > maxStrays && deliveries%2 == 1 }
 
 func retryDelay(deliveries int) time.Duration {
 	return min(retryMax, retryMin<<min(max(deliveries-1, 0), 16))

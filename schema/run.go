@@ -76,7 +76,9 @@ type Run struct {
 	State   State
 	Attempt int
 	Nonce   string
-	Idle    int // attempts at the end of the log that got nowhere
+	// Idle counts the attempts at the end of the log that got nowhere: nothing that they did is spared to the next one. A model call
+	// that was cut has got nowhere, whatever it has shown: it is made again.
+	Idle int
 	// Cancelled says that somebody has claimed the log in order to cancel the response: whoever comes next ends it.
 	Cancelled bool
 	Usage     *Usage // of the turns that have ended
@@ -117,8 +119,12 @@ func (r *Run) Apply(rec *Record) error {
 	if err := r.applyBody(rec); err != nil {
 		return fmt.Errorf("record %s: %w", rec.Kind, err)
 	}
+	done := len(r.State.Items())
 	if err := r.State.ApplyFrames(rec.Frames); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(r.State.Items()[done:], Item.settled) {
+		r.Idle = 0
 	}
 	if rec.Last != r.State.Next()-1 {
 		return fmt.Errorf("record %s: last frame is %d, its header says %d", rec.Kind, r.State.Next()-1, rec.Last)
@@ -148,6 +154,8 @@ func (r *Run) applyBody(rec *Record) (err error) {
 			r.FailTry(t)
 		}
 		return err
+	case RecordEvents: // what a model says is no progress by itself: see settled
+		return nil
 	case RecordTurn:
 		var t Turn
 		if err = json.Unmarshal(rec.Body, &t); err == nil {
@@ -193,6 +201,11 @@ func (r *Run) release(body []byte) error {
 	}
 	r.Unmade = given.Unmade
 	return nil
+}
+
+// settled reports whether an item is one that no attempt makes again.
+func (it Item) settled() bool {
+	return (it.Type == KindMCPCall || it.Type == KindListTools) && it.Status != StatusIncomplete
 }
 
 // EndTurn takes a turn that has ended.

@@ -1,0 +1,100 @@
+package producers
+
+import (
+	"context"
+	"testing"
+
+	"github.com/midstream-dev/midstream/producers/upstream"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// crashes is a turn that says something, and then ends its attempt in a way that leaves nothing behind but the log.
+func (s *stage) crashes(events ...schema.Event) turnFunc {
+	return func(_ context.Context, req *upstream.Request, emit func(schema.Event) error) (upstream.Outcome, error) {
+		for _, e := range events {
+			if err := emit(e); err != nil {
+				return upstream.Outcome{}, err
+			}
+		}
+		if len(events) > 0 {
+			s.shown(req.Response)
+		}
+		panic("the upstream's answer ends the process")
+	}
+}
+
+// shown waits until an open item is in the log.
+func (s *stage) shown(response string) {
+	ref, err := schema.NewRef("default", response)
+	if err != nil {
+		s.Error(err)
+		return
+	}
+	s.until(func() bool {
+		h, err := s.broker.Read(s.Context(), ref)
+		if err != nil {
+			return false
+		}
+		fold, err := schema.FoldRun(ref, h.Records)
+		return err == nil && fold.State.Open() != nil
+	})
+}
+
+// A run that ends each attempt at the same place ends in response.failed: whether it has shown something each time or not, and
+// after tools were listed and called.
+func TestPoison_GivesUp(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.config.MaxAttempts = 3
+	said := message(0, "I", " begin")[:3]
+	for name, turns := range map[string][]turnFunc{
+		"at once":             {s.crashes()},
+		"in the middle":       {s.crashes(said...)},
+		"in the second turn":  {plays(functionCall(0, "x__echo", `{}`)), s.crashes(said...)},
+		"in a call's parts":   {s.crashes(functionCall(0, "x__echo", `{"n":`, `1}`)[:2]...)},
+		"behind a whole item": {s.crashes(append(message(0, "one"), message(1, "two")[:2]...)...)},
+	} {
+		s.model.turns, s.model.asked = turns, nil
+		stop := s.node(t.Context())
+		records := s.records(s.create(with("x")))
+		stop()
+		resp := s.whole(records)
+		claims := 0
+		for _, k := range kinds(records) {
+			if k == schema.RecordClaim {
+				claims++
+			}
+		}
+		if resp.Status != schema.StatusFailed || resp.Error.Code != schema.CodeAttempts || claims > 2+s.config.MaxAttempts { // the first one gets somewhere, the last one only gives up
+			t.Errorf("%s: %s, error %+v, %d claims", name, resp.Status, resp.Error, claims)
+		}
+	}
+}
+
+// Credentials that cannot be read fail the run at its first attempt, and say so.
+func TestPoison_UnreadableCredentials(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.model.turns = []turnFunc{says("never asked")}
+	cmd := s.command(with("x"))
+	if err := s.broker.Enqueue(t.Context(), cmd, []byte("no JSON")); err != nil {
+		t.Fatal(err)
+	}
+	stop := s.node(t.Context())
+	resp := s.whole(s.records(cmd.Ref()))
+	stop()
+	if resp.Error == nil || resp.Error.Code != schema.CodeCredentials || len(s.model.asked) > 0 {
+		t.Errorf("%s, error %+v", resp.Status, resp.Error)
+	}
+}
+
+// A job that is handed out again and again is put off every second time; one that a cluster has been rolled under a few times
+// is not.
+func TestPoison_PutsOffWhatIsHandedOutForEver(t *testing.T) {
+	t.Parallel()
+	for deliveries, want := range map[int]bool{1: false, 5: false, maxStrays: false, maxStrays + 1: true, maxStrays + 2: false, maxStrays + 3: true} {
+		if strays(deliveries) != want {
+			t.Errorf("delivery %d: put off %v", deliveries, !want)
+		}
+	}
+}
