@@ -109,6 +109,8 @@ type UpstreamConfig struct {
 
 	MCP string `yaml:"mcp" help:"Who lists and calls the MCP servers of requests: gateway (default), or passthrough: the upstream, which gets the entries with the callers' credentials. Dialect responses only."`
 
+	Resume bool `yaml:"resume" help:"Dialect responses: make calls in the background of the upstream, so that one that breaks off, or whose node dies, goes on with its next token. Default false: the upstream then stores what it is asked and says, many that speak the dialect cannot do it, and the first token may come later."`
+
 	FirstByte  time.Duration `yaml:"first_byte"  help:"Time to the first byte of an answer. Default 2m."`
 	FirstToken time.Duration `yaml:"first_token" help:"Time to the first event of an answer: a keepalive is none. Default 5m, or first_byte if that is longer."`
 	Idle       time.Duration `yaml:"idle"        help:"Time between two bytes of an answer. Default 1m."`

@@ -49,7 +49,7 @@ func (c *Config) upstreams(log *slog.Logger) []upstream.Config {
 		out = append(out, upstream.Config{
 			Name: u.Name, Dialect: u.Dialect, BaseURL: u.BaseURL, APIKey: u.APIKey.Reveal(), Models: u.Models,
 			MaxTokensName: u.MaxTokensName, SendReasoning: u.SendReasoning,
-			MaxTokens: u.MaxTokens, CachePrompts: u.CachePrompts, MCP: u.MCP,
+			MaxTokens: u.MaxTokens, CachePrompts: u.CachePrompts, MCP: u.MCP, Resume: u.Resume,
 			Model: u.Model, Retries: u.Retries, Fallback: u.Fallback, MaxCalls: u.MaxCalls, MaxWait: u.MaxWait,
 			UserAgent: "midstream/" + strings.Trim(version(), "()"), // (devel) is no token
 			FirstByte: u.FirstByte, FirstToken: u.FirstToken, Idle: u.Idle, Total: u.Total, Logger: log,

@@ -44,11 +44,12 @@ func (n *Node) attempt(s *shift, job *broker.Job, unkeep func()) (_ outcome, err
 	if err != nil {
 		return outcome{}, err
 	}
-	if !fold.State.Ended() {
-		if err := r.guarded(ctx, unkeep); err != nil {
-			return outcome{}, n.whetherErased(ctx, r.ref, err)
-		}
+	if fold.State.Ended() {
+		r.abandonOpen() // whoever has ended it may be no producer
+	} else if err := r.guarded(ctx, unkeep); err != nil {
+		return outcome{}, n.whetherErased(ctx, r.ref, err)
 	}
+	fold = r.fold
 	sealing, cancel := context.WithTimeout(s.closing, sealPatience)
 	defer cancel()
 	switch err := w.Seal(sealing, fold.State.Response().Store); {
@@ -115,7 +116,7 @@ func (n *Node) newRun(s *shift, job *broker.Job, h *broker.History, fold *schema
 		return nil, err
 	}
 	r := &run{
-		node: n, shift: s, ref: h.Ref, req: req, fold: fold, log: w, seq: schema.NewSequencer(&fold.State),
+		node: n, shift: s, ref: h.Ref, records: h.Records, req: req, fold: fold, log: w, seq: schema.NewSequencer(&fold.State),
 		left: fold.Doubts(), began: h.Began, secrets: map[string]schema.Secret{}, obfuscates: req.Obfuscates(),
 	}
 	if h.Began.Sub(job.Queued) > n.MaxRun {

@@ -24,6 +24,9 @@ type call struct {
 // endTurn writes a turn's record. When it returns, the record is durable, and so is everything that was appended before:
 // only then may a call leave the node. A node that is to be left still writes it: what the model has said is not asked again.
 func (r *run) endTurn(t schema.Turn) error {
+	if err := r.caughtUp(); err != nil {
+		return err
+	}
 	body, err := json.Marshal(t)
 	if err != nil {
 		return fmt.Errorf("write turn %d: %w", t.Number, err)

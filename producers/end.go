@@ -57,5 +57,16 @@ func (r *run) close(ctx context.Context, events []schema.Event, err error) error
 	if err := r.append(ctx, events); err != nil {
 		return err
 	}
-	return r.log.Flush(ctx)
+	if err := r.log.Flush(ctx); err != nil {
+		return err
+	}
+	r.abandonOpen()
+	return nil
+}
+
+// abandonOpen ends the model call that a response which has ended has left.
+func (r *run) abandonOpen() {
+	if r.fold.Call != nil {
+		r.abandon(*r.fold.Call)
+	}
 }

@@ -26,7 +26,9 @@ type run struct {
 	fold    *schema.Run
 	seq     *schema.Sequencer
 	log     *broker.Writer
-	began   time.Time // when the run began, by the clock of the log's server
+	records []schema.Record // that the log had when this attempt began
+	replay  *replay         // nil, or the call that is taken up has not said anything new
+	began   time.Time       // when the run began, by the clock of the log's server
 
 	past       []schema.Item         // what this response goes on from: earlier input and output
 	lists      map[string][]listed   // the tool lists in the context, by label
@@ -217,8 +219,9 @@ func (r *run) push(ctx context.Context, producer string, e schema.Event) error {
 }
 
 func (r *run) append(ctx context.Context, events []schema.Event) error {
-	if len(events) == 0 {
-		return nil
+	events, err := r.unsaid(events)
+	if err != nil || len(events) == 0 {
+		return err
 	}
 	r.obfuscate(events)
 	return r.log.Append(ctx, events...)

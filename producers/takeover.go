@@ -31,6 +31,9 @@ func (r *run) takeOver(ctx context.Context) error {
 	if err := r.takeOverTurn(ctx); err != nil {
 		return err
 	}
+	if r.resumes() {
+		return nil
+	}
 	return r.closeOpen(ctx)
 }
 

@@ -42,8 +42,16 @@ type turnItem struct {
 	args  strings.Builder
 }
 
-// callModel makes one model call.
+// callModel makes one model call, or goes on with one.
 func (r *run) callModel(ctx context.Context) error {
+	if r.resumes() {
+		return r.resumeModel(ctx)
+	}
+	return r.streamModel(ctx, nil)
+}
+
+// streamModel makes a model call, or takes one up.
+func (r *run) streamModel(ctx context.Context, made *schema.ModelCall) error {
 	ctx, span := r.span(ctx, "model", "gen_ai.request.model", r.req.Model)
 	defer span.End()
 	up, err := r.node.Models.Route(r.req.Model)
@@ -58,11 +66,16 @@ func (r *run) callModel(ctx context.Context) error {
 		run: r, producer: fmt.Sprintf("model:%d", req.Turn), offers: names,
 		first: len(r.seq.State().Items()), items: map[int]*turnItem{},
 	}
-	req.Tries, req.Failed = r.fold.Tries, r.noteTry
-	r.modelCalls++
+	req.Tries, req.Failed, req.Resume, req.Called = r.fold.Tries, r.noteTry, made, r.noteCall
+	if made == nil {
+		r.modelCalls++
+	}
 	out, err := up.Stream(ctx, req, func(e schema.Event) error { return t.take(ctx, e) })
 	if err != nil {
 		span.SetStatus(codes.Error, "model call failed")
+		if r.resumes() && r.shift.ends() {
+			return err // whoever takes the call up says that too
+		}
 		return errors.Join(fmt.Errorf("call model %s: %w", r.req.Model, err), t.finishLast(ctx))
 	}
 	return t.end(ctx, out)

@@ -21,6 +21,8 @@ const (
 	RecordEvents Kind = "events"
 	// RecordTurn says how a model call ended, and which tool calls are about to be made: body is a Turn.
 	RecordTurn Kind = "turn"
+	// RecordCall says that a model call was made which can be taken up again: body is a ModelCall.
+	RecordCall Kind = "call"
 	// RecordTry says that a model call has failed, before another may be made: body is a Try.
 	RecordTry Kind = "try"
 	// RecordResult says what a tool call gave while its frames are still held back: body is a Result.

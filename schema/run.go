@@ -57,6 +57,14 @@ type Try struct {
 	RetryAfter int64         `json:"retry_after,omitzero"` // milliseconds from its end on that the upstream asks to be left alone
 }
 
+// ModelCall is the body of a call record: a model call was made that its upstream goes on with by itself, and by which id it can
+// be taken up there. It stands before anything that the call has said. Without an id it says that no call is to be taken up.
+type ModelCall struct {
+	Turn     int    `json:"turn"`     // the number that the turn's record will have
+	Upstream string `json:"upstream"` // name of the one that was called
+	ID       string `json:"id"`       // by which the upstream knows it
+}
+
 // Release is the body of a release record; a record without one says nothing.
 type Release struct {
 	// Unmade are the ids of the last turn's calls that never left the node: whoever takes over may make them.
@@ -84,11 +92,15 @@ type Run struct {
 	Usage     *Usage // of the turns that have ended
 	Turn      *Turn  // the last one; nil before the first
 	Tries     []Try  // that have failed since then
-	Results   map[string]Result
+	// Call is the call of the open turn that can be taken up; nil for none.
+	Call    *ModelCall
+	Results map[string]Result
 	// Unmade are calls of the last turn that never left the node which has just given the run back. They are nobody's to tell
 	// any more once another attempt has begun.
 	Unmade []string
 	Chain  Digest
+
+	called int // attempt that made the call
 }
 
 // FoldRun folds a log from its request record.
@@ -155,7 +167,17 @@ func (r *Run) applyBody(rec *Record) (err error) {
 		}
 		return err
 	case RecordEvents: // what a model says is no progress by itself: see settled
+		if r.Call != nil && r.called < rec.Attempt {
+			r.Idle = 0 // but of a call that was taken up it is: nothing of it is said again
+		}
 		return nil
+	case RecordCall:
+		var c ModelCall
+		if err = json.Unmarshal(rec.Body, &c); err == nil {
+			r.called = rec.Attempt
+			r.MakeCall(c)
+		}
+		return err
 	case RecordTurn:
 		var t Turn
 		if err = json.Unmarshal(rec.Body, &t); err == nil {
@@ -210,8 +232,15 @@ func (it Item) settled() bool {
 
 // EndTurn takes a turn that has ended.
 func (r *Run) EndTurn(t Turn) {
-	r.Turn, r.Usage, r.Tries = &t, r.Usage.Add(t.Usage), nil
+	r.Turn, r.Usage, r.Tries, r.Call = &t, r.Usage.Add(t.Usage), nil, nil
 }
 
 // FailTry takes a try of the open turn that has failed.
-func (r *Run) FailTry(t Try) { r.Tries = append(r.Tries, t) }
+func (r *Run) FailTry(t Try) { r.Tries, r.Call = append(r.Tries, t), nil }
+
+// MakeCall takes a call that can be taken up, in the place of the one before.
+func (r *Run) MakeCall(c ModelCall) {
+	if r.Call = &c; c.ID == "" {
+		r.Call = nil
+	}
+}

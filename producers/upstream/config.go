@@ -48,6 +48,12 @@ type Config struct {
 
 	UserAgent string // how the caller calls itself, in a header of every request; midstream
 
+	// Resume makes calls in the background of the upstream, which then keeps them: one that breaks off, or whose node dies, is
+	// taken up where it was. Only dialect responses has words for it. Off by default: the upstream then stores what it is asked,
+	// and says, and is billed for what nobody waits for; many that speak the dialect cannot do it, and with those that can the
+	// first token comes later.
+	Resume bool
+
 	DialTimeout time.Duration // one TCP connection, and one TLS handshake; 5 s
 	FirstByte   time.Duration // from the request to the first byte of an answer; 2 min: a long prompt is read first
 	FirstToken  time.Duration // from the request to the first event of an answer; 5 min, FirstByte if that is longer
@@ -139,6 +145,14 @@ func (c Config) validateMCP() error {
 		return fmt.Errorf("upstream %s: mcp %q is neither %s nor %s", c.Name, c.MCP, mcpGateway, mcpPassthrough)
 	case c.MCP == mcpPassthrough && c.Dialect != dialectResponses:
 		return fmt.Errorf("upstream %s: mcp %s needs dialect %s, but it has %s: its own words know no MCP", c.Name, c.MCP, dialectResponses, c.Dialect)
+	}
+	return nil
+}
+
+// validateResume checks who is to keep calls.
+func (c Config) validateResume() error {
+	if c.Resume && c.Dialect != dialectResponses {
+		return fmt.Errorf("upstream %s: resume needs dialect %s, but it has %s", c.Name, dialectResponses, c.Dialect)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (e *endpoint) close()          { e.client.CloseIdleConnections() }
 // Stream implements [Upstream].
 func (e *endpoint) Stream(ctx context.Context, req *Request, emit func(schema.Event) error) (Outcome, error) {
 	body, err := e.body(req)
-	if err != nil {
+	if err != nil && req.Resume == nil {
 		return Outcome{}, unsayable(err)
 	}
 	start := time.Now()
@@ -114,6 +114,7 @@ func (e *endpoint) Stream(ctx context.Context, req *Request, emit func(schema.Ev
 	emitted := x.guard(emit)
 	defer x.silence.Stop()
 	outcome, err := x.do(body, &answer{req: req, items: items{emit: emitted}, name: e.cfg.Name, redact: x.redact})
+	x.forsake(err)
 	e.cfg.Logger.DebugContext(ctx, "model call ended", "upstream", e.cfg.Name, "response", req.Response, "turn", req.Turn,
 		"took", time.Since(start), "bytes", x.bytes, "events", x.events, "ok", err == nil)
 	return outcome, err
@@ -157,6 +158,11 @@ func (x *exchange) send(body any) (*http.Response, error) {
 	if x.response != "" {
 		req.Header.Set("X-Client-Request-Id", x.response)
 	}
+	return x.roundTrip(req)
+}
+
+// roundTrip sends a request, and puts its answer under the limits of the call.
+func (x *exchange) roundTrip(req *http.Request) (*http.Response, error) {
 	x.bytes, x.watch.heard = 0, false
 	x.watch.start(x.cfg.FirstByte, errFirstByte)
 	resp, err := x.client.Do(req)

@@ -27,6 +27,7 @@ type exchange struct {
 	bytes    int
 	events   int
 	emitErr  error // emit has failed with it
+	line     *lifeline
 
 	silence *time.Timer // ends the call unless an event comes in time; nil for what has no events
 }
@@ -55,16 +56,13 @@ func (x *exchange) guard(emit func(schema.Event) error) func(schema.Event) error
 // do sends the call and reads its answer.
 func (x *exchange) do(body any, a *answer) (Outcome, error) {
 	x.response = a.req.Response
-	resp, err := x.post(body)
+	x.line = x.lifelineOf(a.req)
+	resp, err := x.open(body, a.req)
 	if err != nil {
 		return Outcome{}, err
 	}
-	defer x.release(resp)
-	if err := x.check(resp); err != nil {
-		return Outcome{}, err
-	}
 	d := x.dialect.decode(a)
-	if err := x.read(resp.Body, d); err != nil && (x.emitErr != nil || x.caller.Err() != nil || !d.ended()) {
+	if err := x.receive(resp, d); err != nil && (x.emitErr != nil || x.caller.Err() != nil || !d.ended()) {
 		return Outcome{}, x.explain(err)
 	}
 	if !d.ended() {
@@ -142,6 +140,13 @@ func (x *exchange) readStream(in io.Reader, d decoder) error {
 			continue
 		}
 		x.events++
+		known, err := x.known(event.Data)
+		switch {
+		case err != nil:
+			return err
+		case known:
+			continue
+		}
 		if done, err := d.event([]byte(event.Data)); err != nil || done {
 			return err
 		}
@@ -150,6 +155,19 @@ func (x *exchange) readStream(in io.Reader, d decoder) error {
 		}
 	}
 	return nil
+}
+
+// known reports whether an event was taken in before the call was taken up.
+func (x *exchange) known(data string) (bool, error) {
+	if x.line == nil {
+		return false, nil
+	}
+	known, err := x.line.note([]byte(data))
+	if err != nil {
+		x.emitErr = err // it is not the upstream's
+		return false, errCalled
+	}
+	return known, nil
 }
 
 // trailerTime is how long an answer that has ended may take to say more: usage, and the end of the stream.

@@ -25,7 +25,7 @@ var responses = dialect{
 	count:    &errand{"/responses/input_tokens", encodeCount},
 	compact:  &errand{"/responses/compact", encodeCompact},
 	maxEvent: schema.MaxPayload,
-	encode:   func(_ *Config, r *Request) (any, error) { return encodeResponses(r) },
+	encode:   encodeCall,
 	relent:   relentResponses,
 	decode: func(a *answer) decoder {
 		return &responsesDecoder{answer: a, transit: transit{

@@ -45,6 +45,19 @@ func encodeResponses(r *Request) (*responsesRequest, error) {
 	return body, nil
 }
 
+// encodeCall makes the body of a call. One that is to be taken up when it breaks off goes on by itself meanwhile, and is kept: a
+// Responses API knows that as a background response.
+func encodeCall(c *Config, r *Request) (any, error) {
+	body, err := encodeResponses(r)
+	if err != nil {
+		return nil, err
+	}
+	if c.Resume {
+		body.Store, body.Background = new(true), new(true)
+	}
+	return body, nil
+}
+
 // encodeCount makes the body of a question for input_tokens: of a call, what bears on the context.
 func encodeCount(_ *Config, r *Request) (any, error) {
 	whole, err := encodeResponses(r)

@@ -21,6 +21,9 @@ func (r *route) RunsMCP() bool { return r.line[0].config().runsMCP() }
 // Stream implements [Upstream]. A call that fails before its first event is made again, there or at the next of the
 // line, as [next] decides. Each try that has failed is handed to req.Failed before anything else is done.
 func (r *route) Stream(ctx context.Context, req *Request, emit func(schema.Event) error) (Outcome, error) {
+	if req.Resume != nil {
+		return r.resume(ctx, req, emit)
+	}
 	line := slices.Clone(r.line)
 	c := newCourse(req, emit)
 	for {

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -34,7 +35,7 @@ func Open(cfgs []Config) (*Router, error) {
 			return nil, fmt.Errorf("upstream %s: dialect %q is not one of %s", c.Name, c.Dialect,
 				strings.Join(slices.Sorted(maps.Keys(dialects)), ", "))
 		}
-		if err := c.validateMCP(); err != nil {
+		if err := errors.Join(c.validateMCP(), c.validateResume()); err != nil {
 			return nil, err
 		}
 		u, err := open(c)

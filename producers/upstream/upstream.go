@@ -28,6 +28,13 @@ type Request struct {
 	// ToolChoice takes the place of Create.ToolChoice unless it is nil.
 	ToolChoice jsontext.Value
 
+	// Resume is a call of this turn that an earlier attempt has made: it is taken up, and gives all of its events again, from
+	// the first. The error is ErrForgotten where that cannot be. nil makes a new call.
+	Resume *schema.ModelCall
+	// Called is told of each call that can be taken up, before any of its events is given out. An error of it ends the call and
+	// is returned as it is. nil tells nobody.
+	Called func(context.Context, schema.ModelCall) error
+
 	// Tries are those of this turn that have failed already, by the log: they are not made again.
 	Tries []schema.Try
 	// Failed is told of each try that fails, before another is made; an error of it ends the call and is returned as it
