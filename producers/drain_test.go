@@ -35,8 +35,8 @@ func newDrainable(t *testing.T) *drainable {
 	return s
 }
 
-// calls is a turn of so many calls of one tool.
-func calls(n int) turnFunc {
+// callsOf is a turn of so many calls of one tool.
+func callsOf(n int) turnFunc {
 	var groups [][]schema.Event
 	for i := range n {
 		groups = append(groups, functionCall(i, "x__echo", fmt.Sprintf(`{"n":%d}`, i)))
@@ -78,7 +78,7 @@ func TestDrain_CallsEndAndNoneBegins(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, maxParallelCalls + 4} {
 		s := newDrainable(t)
-		s.model.turns = []turnFunc{calls(n), says("done")}
+		s.model.turns = []turnFunc{callsOf(n), says("done")}
 		watch := &lookout{entered: make(chan struct{}), leaving: make(chan struct{})}
 		s.config.Sweeper, s.config.SweepEvery = watch, 1
 		stop := s.node(t.Context())
@@ -118,7 +118,7 @@ func TestDrain_CutsWhatTakesTooLong(t *testing.T) {
 	t.Parallel()
 	s := newDrainable(t)
 	s.config.DrainCalls = 1
-	s.model.turns = []turnFunc{calls(1), says("done")}
+	s.model.turns = []turnFunc{callsOf(1), says("done")}
 	stop := s.node(t.Context())
 	ref := s.create(with("x"))
 	<-s.called
@@ -195,7 +195,7 @@ func TestDrain_BetweenTheTurnAndItsCalls(t *testing.T) {
 	var once sync.Once
 	s.model.turns = []turnFunc{
 		func(stopping context.Context, req *upstream.Request, emit func(schema.Event) error) (upstream.Outcome, error) {
-			out, err := calls(2)(stopping, req, emit)
+			out, err := callsOf(2)(stopping, req, emit)
 			once.Do(func() {
 				close(said)
 				<-stopping.Done()

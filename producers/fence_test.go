@@ -53,7 +53,7 @@ func TestFence_AZombiesJob(t *testing.T) {
 			<-answer
 			return mcp.Result{Output: "done"}, nil
 		}
-		s.model.turns = []turnFunc{calls(1), says("the end")}
+		s.model.turns = []turnFunc{callsOf(1), says("the end")}
 		z := s.zombie(with("x"))
 		s.sweeping() // a job that a zombie's ack has deleted is put back
 		first, second := s.node(t.Context()), s.node(t.Context())
@@ -94,7 +94,7 @@ func TestFence_AWorkerThatWakesUpLate(t *testing.T) {
 				pause()
 				return says("never heard")(ctx, req, emit)
 			}
-			return calls(1)(ctx, req, emit)
+			return callsOf(1)(ctx, req, emit)
 		}}
 		s.tools.onCall = func(context.Context, mcp.Server, string, string) (mcp.Result, error) {
 			pause()

@@ -35,7 +35,7 @@ func (s *stage) dieAt(name string, moment int, idempotent, approved bool) {
 	s.config.Idempotent = func(string, string) bool { return idempotent }
 	s.tools.calls = map[string]int{}
 	body := with("x")
-	s.model.turns = []turnFunc{calls(2), says("done")}
+	s.model.turns = []turnFunc{callsOf(2), says("done")}
 	if approved {
 		body, s.model.turns = approvedCalls, []turnFunc{says("done")}
 	}
