@@ -61,17 +61,17 @@ func (n *Node) claimAll(ctx context.Context, s *shift, runs *sync.WaitGroup) err
 			return nil
 		}
 		job, err := n.Queue.Claim(ctx)
-		switch {
-		case err == nil && ctx.Err() != nil:
-			<-n.slots
-			n.giveBack(s, job, 0) // not begun
-			return nil
-		case err != nil:
+		if err != nil {
 			<-n.slots
 			if ctx.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("claim a run: %w", err)
+		}
+		if ctx.Err() != nil {
+			<-n.slots
+			n.giveBack(s, job, 0) // not begun
+			return nil
 		}
 		runs.Go(func() {
 			defer func() { <-n.slots }()

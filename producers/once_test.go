@@ -3,6 +3,7 @@ package producers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -40,9 +41,7 @@ func (s *stage) dieAt(name string, moment int, idempotent, approved bool) {
 		body, s.model.turns = approvedCalls, []turnFunc{says("done")}
 	}
 	w := s.wreckAt(body, moment, approved)
-	for call, n := range w.made {
-		s.tools.calls[call] = n
-	}
+	maps.Copy(s.tools.calls, w.made)
 	s.tools.onCall = func(_ context.Context, _ mcp.Server, _, args string) (mcp.Result, error) {
 		return mcp.Result{Output: "result of " + args}, nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/producers/upstream"
@@ -99,6 +100,11 @@ func (r *run) drive(ctx context.Context) error {
 	if err := r.takeOver(ctx); err != nil {
 		return err
 	}
+	return r.walk(ctx, calls)
+}
+
+// walk does one step after the other, to the response's end. calls is the context of steps, ctx that of the run.
+func (r *run) walk(ctx, calls context.Context) error {
 	steps, leave := r.shift.until(calls)
 	defer leave()
 	for {
@@ -107,7 +113,7 @@ func (r *run) drive(ctx context.Context) error {
 		case finish:
 			return r.finish(ctx)
 		case fail:
-			span.SetStatus(codes.Error, cause.Code)
+			trace.SpanFromContext(ctx).SetStatus(codes.Error, cause.Code)
 			return r.fail(ctx, cause)
 		case cancelRun:
 			return r.cancelled(ctx)

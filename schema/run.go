@@ -135,7 +135,7 @@ func (r *Run) Apply(rec *Record) error {
 	if err := r.State.ApplyFrames(rec.Frames); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(r.State.Items()[done:], Item.settled) {
+	if slices.ContainsFunc(r.State.Items()[done:], func(it Item) bool { return it.settled() }) {
 		r.Idle = 0
 	}
 	if rec.Last != r.State.Next()-1 {
@@ -226,7 +226,7 @@ func (r *Run) release(body []byte) error {
 }
 
 // settled reports whether an item is one that no attempt makes again.
-func (it Item) settled() bool {
+func (it *Item) settled() bool {
 	return (it.Type == KindMCPCall || it.Type == KindListTools) && it.Status != StatusIncomplete
 }
 

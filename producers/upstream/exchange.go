@@ -57,7 +57,7 @@ func (x *exchange) guard(emit func(schema.Event) error) func(schema.Event) error
 func (x *exchange) do(body any, a *answer) (Outcome, error) {
 	x.response = a.req.Response
 	x.line = x.lifelineOf(a.req)
-	resp, err := x.open(body, a.req)
+	resp, err := x.open(body, a.req) //nolint:bodyclose // readFrom does
 	if err != nil {
 		return Outcome{}, err
 	}

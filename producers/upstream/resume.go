@@ -58,7 +58,7 @@ func (l *lifeline) note(data []byte) (known bool, err error) {
 		} `json:"response"`
 	}
 	if json.Unmarshal(data, &e, lenient) != nil {
-		return false, nil // the decoder says what is wrong with it
+		return false, nil //nolint:nilerr // the decoder says what is wrong with it
 	}
 	if id := e.Response.ID; l.id == "" && id != "" && len(id) <= maxCallID {
 		if err := l.told(id); err != nil {
@@ -114,7 +114,7 @@ func (x *exchange) receive(resp *http.Response, d decoder) error {
 		if paused := x.cfg.Pause(x.ctx, backoffMin<<(n-1)); paused != nil {
 			return errors.Join(err, paused)
 		}
-		again, failed := x.takeUp()
+		again, failed := x.takeUp() //nolint:bodyclose // readFrom does
 		switch {
 		case errors.Is(failed, ErrForgotten):
 			return err
