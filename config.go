@@ -125,6 +125,8 @@ type CORSConfig struct {
 // LimitsConfig bounds what a node does.
 type LimitsConfig struct {
 	Runs      int           `default:"256" help:"Runs that this node works on at once. More wait in the queue."`
+	Queued    int           `default:"4096" help:"Runs of the whole cluster that may wait in the queue for a free slot. Then new responses get 429."`
+	QueueWait time.Duration `default:"1m"  help:"How long the first of them may have waited. Then new responses get 429."`
 	Turns     int           `default:"16"  help:"Model calls of one response; then it fails."`
 	RunTime   time.Duration `default:"1h"  help:"Time of one response, from the request to its end; then it fails."`
 	AckWait   time.Duration `default:"6s"  help:"After how much silence of a node its runs are given to another."`
@@ -141,6 +143,8 @@ type LimitsConfig struct {
 	LogBytes   Bytes         `default:"4GiB"   help:"Size of the hot log. At 70 % of it new responses get 503."`
 	QueueBytes Bytes         `default:"256MiB" help:"Size of the queue of runs."`
 	ArchiveAge time.Duration `default:"720h"   help:"How long finished responses are kept."`
+
+	DiskFree Bytes `placeholder:"SIZE" help:"What new responses leave free of the embedded server's disk; below it they get 503, and below a tenth of it open ones wait for room. Default: a tenth of the disk, 10GiB at most."`
 
 	ConversationBytes Bytes `default:"4GiB" help:"Size of all conversations, which are kept until they are deleted. At 70 % of it new ones, and items, get 503."`
 }
@@ -280,11 +284,13 @@ func (c *Config) validateLimits() error {
 	case c.LogAge() <= l.RunTime:
 		return fmt.Errorf("limits.log_age %s: must be longer than limits.run_time %s, or a run could lose its beginning",
 			c.LogAge(), l.RunTime)
-	case min(l.RunTime, l.AckWait, l.Heartbeat, l.SSEHeartbeat, l.Drain, l.ArchiveAge) <= 0:
+	case min(l.RunTime, l.QueueWait, l.AckWait, l.Heartbeat, l.SSEHeartbeat, l.Drain, l.ArchiveAge) <= 0:
 		return errors.New("limits: a duration must be more than 0")
 	case l.RequestsPerMinute < 0:
 		return errors.New("limits.requests_per_minute: must not be negative; 0 sets no limit")
-	case min(l.Runs, l.Turns, l.Connections) <= 0 || min(l.Body, l.LogBytes, l.QueueBytes, l.ConversationBytes) <= 0:
+	case l.DiskFree < 0:
+		return errors.New("limits.disk_free: must not be negative")
+	case min(l.Runs, l.Queued, l.Turns, l.Connections) <= 0 || min(l.Body, l.LogBytes, l.QueueBytes, l.ConversationBytes) <= 0:
 		return errors.New("limits: a number or size must be more than 0")
 	case l.Heartbeat >= l.AckWait:
 		return fmt.Errorf("limits.heartbeat %s: must be shorter than limits.ack_wait %s", l.Heartbeat, l.AckWait)

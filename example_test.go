@@ -18,7 +18,7 @@ var exampleValues = map[string]string{
 	"nats.url": "nats://nats-1:4222,nats://nats-2:4222", "nats.ca": "/etc/midstream/ca.pem",
 	"nats.cert": "/etc/midstream/cert.pem", "nats.key": "/etc/midstream/key.pem", "nats.monitor": "[http://nats-1:8222]",
 	"nats.listen": "127.0.0.1:4222", "nats.secret_key": "${MIDSTREAM_SECRET}", "nats.other_keys": `["${MIDSTREAM_OLD_SECRET}"]`, "nats.renew_key": "false", "nats.partitions": "16",
-	"mcp.allow_private": `["10.1.0.0/16"]`, "node": "node-1", "insecure_listen": "false", "cors.origins": `["https://app.example.com", "http://localhost:3000"]`, "limits.log_age": "2h",
+	"mcp.allow_private": `["10.1.0.0/16"]`, "node": "node-1", "insecure_listen": "false", "cors.origins": `["https://app.example.com", "http://localhost:3000"]`, "limits.log_age": "2h", "limits.disk_free": "10GiB",
 	"upstreams.name": "main", "upstreams.dialect": "chat", "upstreams.base_url": "http://127.0.0.1:4010/v1",
 	"upstreams.api_key": "${MAIN_KEY}", "upstreams.models": `["gpt-*", "local-*"]`,
 	"upstreams.max_tokens_name": "max_tokens", "upstreams.send_reasoning": "true",

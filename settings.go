@@ -40,6 +40,7 @@ func (c *Config) broker() (broker.Config, error) {
 		LogAge: c.LogAge(), ArchiveAge: c.Limits.ArchiveAge,
 		LogBytes: int64(c.Limits.LogBytes), RunBytes: int64(c.Limits.QueueBytes), ConversationBytes: int64(c.Limits.ConversationBytes),
 		AckWait: c.Limits.AckWait, Heartbeat: c.Limits.Heartbeat,
+		Queued: c.Limits.Queued, QueueWait: c.Limits.QueueWait, DiskFree: int64(c.Limits.DiskFree),
 	}
 	if c.NATS.URL == "" {
 		out.DataDir, out.Listen, out.SyncInterval = c.NATS.Data, c.NATS.Listen, time.Duration(c.NATS.Sync)

@@ -1,64 +1,79 @@
 package broker
 
 import (
-	"context"
-	"errors"
 	"sync"
 	"time"
 )
 
-// What is left of a log above its admission level is for runs that are open already.
-const (
-	admitBelow = 0.70
-	// admitFresh is how long one look at a partition is good for, admitWait how long it may take.
-	admitFresh = time.Second
-	admitWait  = 250 * time.Millisecond
-)
+// deafAfter is how long NATS may be silent, for an election of 4 to 9 s say, before new runs are refused at once instead of
+// waiting with the others. It is also how long an Enqueue waits of which nothing could be sent.
+const deafAfter = 5 * time.Second
 
-// level is how full one partition of the log is. It is looked at when somebody asks, so that an idle node asks nothing.
-type level struct {
-	mu   sync.Mutex
-	at   time.Time
-	full bool
+// probeEvery is how often one run is tried all the same while appends have no answer: nothing else would show that they
+// have one again.
+const probeEvery = 5 * time.Second
+
+// admit returns a [FullError] where a new run might leave open ones without room, or would wait for too long. It asks
+// nobody: it judges by what the watcher has seen.
+func (b *Broker) admit(p place, conversation bool) error {
+	b.watch.ask()
+	now := time.Now()
+	bound := b.watch.seen().judge(&b.cfg, p.partition, conversation, now)
+	switch {
+	case bound != "":
+	case b.watch.line.Load() >= int64(b.cfg.Queued):
+		b.watch.hurry() // others may have taken some of them
+		bound = BoundQueued
+	case b.commits.broken(now):
+		bound = BoundSilent
+	}
+	return b.refuse(bound)
 }
 
-// admit returns ErrFull where a new run might leave open ones without room.
-func (b *Broker) admit(ctx context.Context, p place) error {
-	return b.admitTo(ctx, &b.levels[p.partition], p.logStream())
+// admitConversation returns a [FullError] where what is new might leave no room for the answers of open runs.
+func (b *Broker) admitConversation() error {
+	b.watch.ask()
+	return b.refuse(b.watch.seen().judgeConversation(time.Now()))
 }
 
-// admitConversation returns ErrFull where what is new might leave no room for the answers of open runs.
-func (b *Broker) admitConversation(ctx context.Context) error {
-	return b.admitTo(ctx, &b.conversations.level, conversationStream)
+func (b *Broker) refuse(bound Bound) error {
+	if bound == "" {
+		return nil
+	}
+	b.metrics.refused.WithLabelValues(string(bound)).Inc()
+	return fullOf(bound)
 }
 
-// admitTo judges a stream that gives no answer by the last look at it.
-func (b *Broker) admitTo(ctx context.Context, l *level, stream string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Since(l.at) > admitFresh {
-		if full, err := b.above(ctx, stream); err == nil {
-			l.full = full
-		}
-		l.at = time.Now()
-	}
-	if l.full {
-		b.metrics.refused.Inc()
-		return ErrFull
-	}
-	return nil
+// breaker remembers since when appends of commands have had no answer. A server whose disk is full answers every question,
+// and no append.
+type breaker struct {
+	mu    sync.Mutex
+	since time.Time // of the first append without an answer behind the last one with it
+	probe time.Time
 }
 
-func (b *Broker) above(ctx context.Context, name string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, admitWait)
-	defer cancel()
-	s, err := b.js.Stream(ctx, name)
-	if err != nil {
-		return false, err
+// note takes how an append has ended.
+func (k *breaker) note(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case err == nil || answered(err):
+		k.since = time.Time{}
+	case k.since.IsZero():
+		k.since = time.Now()
 	}
-	info := s.CachedInfo()
-	if info.Config.MaxBytes <= 0 {
-		return false, errors.New("stream without a bound")
+}
+
+// broken reports whether another append would only wait too. Now and then it lets one find out.
+func (k *breaker) broken(now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.since.IsZero() || now.Sub(k.since) <= deafAfter {
+		return false
 	}
-	return float64(info.State.Bytes) > admitBelow*float64(info.Config.MaxBytes), nil
+	if now.Sub(k.probe) < probeEvery {
+		return true
+	}
+	k.probe = now
+	return false
 }

@@ -28,6 +28,9 @@ const maxBehind = 15 * time.Second
 // errTaken says that somebody else's message stands where ours was to go.
 var errTaken = errors.New("another message stands there")
 
+// errUnsent says that nothing of a hasty append has reached a server in all its time.
+var errUnsent = errors.New("NATS takes nothing")
+
 // message is one append: bytes, and the position that the subject's last message must have.
 type message struct {
 	stream, subject string
@@ -36,7 +39,8 @@ type message struct {
 	expect          uint64
 	// mine recognizes the message in the log, where an acknowledgement was lost.
 	mine func(*stored) bool
-	// hasty returns the refusal of a full stream instead of waiting for room.
+	// hasty returns the refusal of a full stream instead of waiting for room, and gives up after deafAfter where nothing could
+	// be sent.
 	hasty bool
 }
 
@@ -54,6 +58,7 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 	var wait backoff
 	var behind time.Time // since when the leader knows less than it has acknowledged
 	unsure := false      // whether a try without an answer may have been stored
+	began := time.Now()
 	var tries allowance
 	for {
 		position, err := b.try(tries.lend(ctx), m)
@@ -67,7 +72,10 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 		if judge(err) == refused || (m.hasty && full(err) && !unsure) {
 			return 0, fmt.Errorf("append to %s: %w", m.stream, err)
 		}
-		unsure = unsure || !answered(err)
+		unsure = unsure || !(answered(err) || unsent(err))
+		if m.hasty && !unsure && !answered(err) && time.Since(began) > deafAfter {
+			return 0, fmt.Errorf("append to %s: %w, last: %w", m.stream, errUnsent, err)
+		}
 		b.metrics.retried(err)
 		if judge(err) == doubt {
 			position, err = b.settle(tries.lend(ctx), m, &behind)
@@ -82,8 +90,12 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 	}
 }
 
-// try publishes m once.
+// try publishes m once, unless the disk is about to be full: after a write that failed NATS would take no other.
 func (b *Broker) try(ctx context.Context, m *message) (uint64, error) {
+	b.watch.ask()
+	if b.watch.seen().disk.full {
+		return 0, errNoRoom
+	}
 	ctx, cancel := b.conns.outages.try(ctx)
 	defer cancel()
 	// The message is made anew each time: the client library writes into its header.
@@ -91,6 +103,9 @@ func (b *Broker) try(ctx context.Context, m *message) (uint64, error) {
 	maps.Copy(msg.Header, m.header)
 	msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(m.expect, 10)}
 	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	if m.stream == runStream {
+		b.commits.note(err)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -38,14 +38,12 @@ type Broker struct {
 	live       *live
 	partitions int
 	gates      []gate
-	levels     []level
+	watch      *watch
+	commits    breaker
 
 	sweeper *sweeper
 
-	conversations struct {
-		gate  gate
-		level level
-	}
+	conversations struct{ gate gate }
 
 	terms    terms // of the streams' leaders
 	vouching singleflight.Group
@@ -98,13 +96,15 @@ func (b *Broker) open(ctx context.Context) (err error) {
 	if b.sync, err = syncOf(ctx, b.cfg, b.server); err != nil {
 		return err
 	}
-	b.gates, b.levels = newGates(b.partitions), make([]level, b.partitions)
+	b.gates = newGates(b.partitions)
 	b.conversations.gate, b.sweeper = newGates(1)[0], newSweeper(b.partitions)
 	b.live = newLive(b.conns, func(err error) { b.log.Error("live record", "error", err) })
 	hubs := b.cfg.Hub
 	hubs.Silent = b.lookFor
 	b.Hubs = hub.New(source{b}, hubs)
 	b.conns.live.SetReconnectHandler(b.restored)
+	b.watch = newWatch(ctx, b)
+	b.watch.start()
 	return nil
 }
 
@@ -155,6 +155,9 @@ func (b *Broker) restored(*nats.Conn) {
 func (b *Broker) Close(ctx context.Context) error {
 	if b.Hubs != nil {
 		b.Hubs.Close()
+	}
+	if b.watch != nil {
+		b.watch.close()
 	}
 	if b.conns != nil {
 		b.conns.close()

@@ -24,6 +24,12 @@ const (
 	// DefaultConversationBytes is room for some thousand long conversations.
 	DefaultConversationBytes = 4 << 30
 	DefaultAckWait           = 6 * time.Second
+	// DefaultQueued is sixteen times what one node works at by default; behind so many a run waits for minutes.
+	DefaultQueued = 4096
+	// DefaultQueueWait is about when whoever waits for a first word gives up.
+	DefaultQueueWait = time.Minute
+	// DefaultDiskFree is the most of a disk that is kept free by default; of a small one it is a tenth.
+	DefaultDiskFree = 10 << 30
 	// DefaultCancelPatience leaves an owner that is alive ample time, and whoever waits for the end half of its 2 s.
 	DefaultCancelPatience = time.Second
 	// DefaultWatchEvery finds a damaged replica within 7 minutes, and asks the leader of each stream once in five.
@@ -31,6 +37,8 @@ const (
 	// DefaultWatchDoubt outlasts what replicas of a busy stream, and of servers whose clocks differ, may differ by.
 	DefaultWatchDoubt = 30 * time.Second
 
+	// holdShare is the part of Config.DiskFree below which open runs wait too.
+	holdShare = 10
 	// maxPartitions bounds what a wrong setting can make: each partition is two streams.
 	maxPartitions = 256
 	// maxAckPending is how many runs may be in the hands of workers at once, in the whole cluster.
@@ -70,6 +78,14 @@ type Config struct {
 	// ConversationBytes bounds all conversations together (0: 4 GiB). They have no age: they are kept until they are deleted.
 	ConversationBytes int64
 
+	// Queued bounds how many runs of the whole cluster wait for a worker (0: 4 096), QueueWait how long the first of them may
+	// have waited (0: 1 min). Beyond either nothing more is enqueued.
+	Queued    int
+	QueueWait time.Duration
+	// DiskFree is how much of the embedded server's disk new runs leave free, in bytes (0: a tenth of it, 10 GiB at most).
+	// With a tenth of that left, open runs wait until there is room.
+	DiskFree int64
+
 	// AckWait is how long a silent worker keeps a job (0: 6 s); Heartbeat how often a busy one calls (0: AckWait/3).
 	AckWait, Heartbeat time.Duration
 
@@ -104,6 +120,8 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.LogBytes, DefaultLogBytes)
 	orDefault(&c.RunBytes, DefaultRunBytes)
 	orDefault(&c.ConversationBytes, DefaultConversationBytes)
+	orDefault(&c.Queued, DefaultQueued)
+	orDefault(&c.QueueWait, DefaultQueueWait)
 	orDefault(&c.AckWait, DefaultAckWait)
 	orDefault(&c.Heartbeat, c.AckWait/3)
 	orDefault(&c.CancelPatience, DefaultCancelPatience)
@@ -126,6 +144,14 @@ func orDefault[T comparable](v *T, fallback T) {
 	if *v == zero {
 		*v = fallback
 	}
+}
+
+// diskFree is how much of a disk of that size is left free.
+func (c Config) diskFree(total int64) int64 {
+	if c.DiskFree > 0 {
+		return c.DiskFree
+	}
+	return min(total/10, DefaultDiskFree)
 }
 
 func (c Config) embedded() bool { return c.URL == "" && c.Dial == nil }

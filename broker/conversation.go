@@ -108,7 +108,7 @@ func (b *Broker) buryConversation(ctx context.Context, tenant, id string) error 
 
 // tell appends a fact behind what the view has seen, and takes it into the view.
 func (b *Broker) tell(ctx context.Context, v *view, fact *schema.Fact, nonce string) error {
-	if err := b.admitFact(ctx, fact); err != nil {
+	if err := b.admitFact(fact); err != nil {
 		return err
 	}
 	fact.At = time.Now().UnixMilli()
@@ -125,7 +125,9 @@ func (b *Broker) tell(ctx context.Context, v *view, fact *schema.Fact, nonce str
 	case errors.Is(err, ErrGone):
 		return ErrNotFound
 	case full(err):
-		return ErrFull
+		return b.refuse(fullness(conversationStream))
+	case errors.Is(err, errUnsent):
+		return b.refuse(BoundSilent)
 	case err != nil:
 		return err
 	}
@@ -133,9 +135,9 @@ func (b *Broker) tell(ctx context.Context, v *view, fact *schema.Fact, nonce str
 }
 
 // admitFact leaves the last of the room to the answers of open runs, and to what frees room.
-func (b *Broker) admitFact(ctx context.Context, fact *schema.Fact) error {
+func (b *Broker) admitFact(fact *schema.Fact) error {
 	if fact.Response != "" || fact.Kind == schema.FactRemoved || fact.Kind == schema.FactDeleted {
 		return nil
 	}
-	return b.admitConversation(ctx)
+	return b.admitConversation()
 }

@@ -305,7 +305,7 @@ func TestConversation_KeepsRoomForAnswers(t *testing.T) {
 	mustChange(t, b, "conv_full", adds("small"))
 	big := note("big", strings.Repeat("x", 50<<10))
 	mustChange(t, b, "conv_full", func(c *schema.Conversation) (*schema.Fact, error) { return c.Add([]schema.Item{big}) })
-	b.conversations.level.at = time.Time{} // as a second later
+	b.watch.look(testContext(t))
 	if _, err := b.ChangeConversation(testContext(t), "t1", "conv_full", adds("more")); !errors.Is(err, ErrFull) {
 		t.Errorf("added: %v", err)
 	}
@@ -327,7 +327,7 @@ func TestConversation_KeepsRoomForAnswers(t *testing.T) {
 		t.Errorf("an answer beyond all room: %v", err)
 	}
 	mustChange(t, b, "conv_full", removes("big"))
-	b.conversations.level.at = time.Time{}
+	b.watch.look(testContext(t))
 	mustChange(t, b, "conv_full", adds("more"))
 	must(t, b.DeleteConversation(testContext(t), "t1", "conv_full"))
 }

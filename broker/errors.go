@@ -9,7 +9,8 @@ import (
 var (
 	// ErrExists: something else stands where the command or the request record was to go. Read what is there.
 	ErrExists = errors.New("another one is there already")
-	// ErrFull: the log or the queue takes no new runs for now. Come back later; runs that are open go on.
+	// ErrFull: nothing new is taken for now, and nothing was stored. Come back later; runs that are open go on. It comes as a
+	// *FullError.
 	ErrFull = errors.New("no room for new runs")
 	// ErrNotFound: there is no such log, or its records are older than the log's age and were never sealed.
 	ErrNotFound = errors.New("no such log")

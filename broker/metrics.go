@@ -16,7 +16,9 @@ type metrics struct {
 	sealed  prometheus.Histogram     // bytes of an archive
 	writers prometheus.Gauge
 	claimed prometheus.Counter
-	refused prometheus.Counter
+	refused *prometheus.CounterVec // by bound
+	fill    *prometheus.GaugeVec   // of what is bounded
+	waiting prometheus.Gauge
 	cancels *prometheus.CounterVec // responses that Cancel was called for, by who ended them
 	orphans *prometheus.CounterVec // runs that had neither a job nor an archive, by who found them
 	mended  prometheus.Counter     // records that a replica lacked
@@ -38,8 +40,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Compressed size of sealed responses.", Buckets: prometheus.ExponentialBuckets(1024, 4, 8)}),
 		writers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "midstream_writers", Help: "Open writers."}),
 		claimed: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_jobs_claimed_total", Help: "Jobs handed out to this node."}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_runs_refused_total",
-			Help: "Runs refused because log or queue were too full."}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_runs_refused_total",
+			Help: "Runs, conversations and items refused, by the bound that was reached."}, []string{"bound"}),
+		fill: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "midstream_fill_ratio",
+			Help: "How full what admission watches is, from 0 to 1: disk, store, the fullest partition of the log, queue, conversations."}, []string{"of"}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{Name: "midstream_runs_waiting", Help: "Runs of the whole cluster that no worker has taken yet."}),
 		cancels: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_cancels_total",
 			Help: "Cancels, by who ended the response: its owner when asked; this node, where nobody owned it, or by the fence, where the owner did not answer; or it had ended."}, []string{"by"}),
 		orphans: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_orphans_total",
@@ -55,7 +60,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{m.appends, m.packed, m.retries, m.lost, m.sealed, m.writers, m.claimed, m.refused, m.cancels,
-		m.orphans, m.mended, m.drift, m.unknown} {
+		m.fill, m.waiting, m.orphans, m.mended, m.drift, m.unknown} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of the broker: %w", err)
 		}
@@ -68,4 +73,14 @@ func (m *metrics) retried(err error) { m.retries.WithLabelValues(reason(err)).In
 func (m *metrics) appended(e *entry, took time.Duration) {
 	m.appends.WithLabelValues(string(e.Kind)).Observe(took.Seconds())
 	m.packed.Observe(float64(e.Served()))
+}
+
+// show tells what a look has found.
+func (m *metrics) show(o *outlook) {
+	for of, l := range map[Bound]level{
+		BoundDisk: o.disk.level, BoundStore: o.store, BoundLog: o.fullestLog(), BoundQueueBytes: o.queue, BoundConversations: o.conversations,
+	} {
+		m.fill.WithLabelValues(string(of)).Set(l.ratio())
+	}
+	m.waiting.Set(float64(o.waiting))
 }

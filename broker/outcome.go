@@ -66,11 +66,14 @@ func closed(err error) bool {
 	return errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionDraining)
 }
 
+// errNoRoom is a try that was not made: see disk.full.
+var errNoRoom = errors.New("the disk is full")
+
 // full reports whether err says that there is no room.
 func full(err error) bool {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
-		return false
+		return errors.Is(err, errNoRoom)
 	}
 	return api.ErrorCode == codeStoreFailed || api.ErrorCode == codeNoStorage || api.ErrorCode == codeInsufficient
 }
@@ -79,6 +82,13 @@ func full(err error) bool {
 func answered(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api)
+}
+
+// unsent reports whether err says that no server has stored anything: there was no connection to send on, or nobody to take
+// it, or it was not tried.
+func unsent(err error) bool {
+	return errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, errNoRoom)
 }
 
 // unreachable reports whether JetStream gave no answer, or could not give one yet, as a cluster does that is starting.
@@ -129,6 +139,8 @@ func (b *backoff) wait(ctx context.Context) error {
 func reason(err error) string {
 	var api *jetstream.APIError
 	switch {
+	case errors.Is(err, errNoRoom):
+		return "disk_full"
 	case errors.As(err, &api):
 		return strconv.Itoa(int(api.ErrorCode))
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):

@@ -22,20 +22,15 @@ const (
 
 // Enqueue puts a run command into the queue, with its secrets sealed beside it. It is the commit point of a run: once it
 // returns nil, the run is made, by this node or another. It tries until the outcome is known. ErrExists: a command for this
-// response waits or is worked at already. ErrFull: nothing was enqueued. Any other error, ctx's for one, leaves the outcome
+// response waits or is worked at already. A *FullError: nothing was enqueued. Any other error, ctx's for one, leaves the outcome
 // unknown.
 func (b *Broker) Enqueue(ctx context.Context, cmd *schema.Command, secrets []byte) error {
 	p, err := locate(cmd.Ref(), b.partitions)
 	if err != nil {
 		return err
 	}
-	if err := b.admit(ctx, p); err != nil {
+	if err := b.admit(p, cmd.Conversation != nil); err != nil {
 		return err
-	}
-	if cmd.Conversation != nil {
-		if err := b.admitConversation(ctx); err != nil {
-			return err
-		}
 	}
 	return b.enqueue(ctx, p, cmd, secrets)
 }
@@ -58,11 +53,13 @@ func (b *Broker) enqueue(ctx context.Context, p place, cmd *schema.Command, secr
 	case errors.Is(err, errTaken):
 		return ErrExists
 	case full(err):
-		b.metrics.refused.Inc()
-		return ErrFull
+		return b.refuse(fullness(runStream))
+	case errors.Is(err, errUnsent):
+		return b.refuse(BoundSilent)
 	case err != nil:
 		return fmt.Errorf("enqueue %s: %w", p.ref, err)
 	}
+	b.watch.line.Add(1)
 	return nil
 }
 
@@ -129,6 +126,9 @@ func (b *Broker) accept(msg jetstream.Msg) *Job {
 	job, err := b.job(msg)
 	if err == nil {
 		b.metrics.claimed.Inc()
+		if job.Delivered == 1 {
+			b.watch.line.Add(-1)
+		}
 		return job
 	}
 	b.log.Error("run command left in the queue", "error", err)

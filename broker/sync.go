@@ -69,35 +69,64 @@ func weakestSync(ctx context.Context, log *slog.Logger, monitors []string) (stri
 }
 
 func monitorSync(ctx context.Context, url string) (time.Duration, error) {
+	page, err := readMonitor(ctx, url)
+	if err != nil {
+		return 0, err
+	}
+	if page.JetStream.Config.SyncAlways {
+		return 0, nil
+	}
+	return time.Duration(page.JetStream.Config.SyncInterval), nil
+}
+
+// fullestStore asks every server how full its store is. One that does not tell counts as empty.
+func fullestStore(ctx context.Context, monitors []string) (most level) {
+	for _, monitor := range monitors {
+		page, err := readMonitor(ctx, monitor)
+		if err != nil {
+			continue
+		}
+		if l := (level{page.JetStream.Stats.Storage, page.JetStream.Config.MaxStorage}); l.ratio() > most.ratio() {
+			most = l
+		}
+	}
+	return most
+}
+
+// monitorPage is what matters here of a server's /varz.
+type monitorPage struct {
+	JetStream struct {
+		Config *struct {
+			SyncAlways   bool  `json:"sync_always"`
+			SyncInterval int64 `json:"sync_interval"` // nanoseconds
+			MaxStorage   int64 `json:"max_storage"`
+		} `json:"config"`
+		Stats struct {
+			Storage int64 `json:"storage"`
+		} `json:"stats"`
+	} `json:"jetstream"`
+}
+
+func readMonitor(ctx context.Context, url string) (*monitorPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+"/varz", nil)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	// A client of its own: one look needs no pool of connections, and none stays behind.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errNoAnswer, err)
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	defer response.Body.Close()
-	var varz struct {
-		JetStream struct {
-			Config *struct {
-				SyncAlways   bool  `json:"sync_always"`
-				SyncInterval int64 `json:"sync_interval"` // nanoseconds
-			} `json:"config"`
-		} `json:"jetstream"`
+	var page monitorPage
+	if err := json.UnmarshalRead(io.LimitReader(response.Body, monitorBytes), &page); err != nil {
+		return nil, err
 	}
-	if err := json.UnmarshalRead(io.LimitReader(response.Body, monitorBytes), &varz); err != nil {
-		return 0, err
+	if page.JetStream.Config == nil {
+		return nil, fmt.Errorf("status %s, no JetStream settings", response.Status)
 	}
-	if varz.JetStream.Config == nil {
-		return 0, fmt.Errorf("status %s, no JetStream settings", response.Status)
-	}
-	if varz.JetStream.Config.SyncAlways {
-		return 0, nil
-	}
-	return time.Duration(varz.JetStream.Config.SyncInterval), nil
+	return &page, nil
 }

@@ -179,6 +179,7 @@ type Limits struct {
 	BodyTimeout   time.Duration // to read the body: 30 s
 	IdleTimeout   time.Duration // between two requests of a connection: 60 s
 	WriteTimeout  time.Duration // for the peer to take each 32 KiB: 10 s
+	FindTimeout   time.Duration // to find what a create request refers to: 10 s
 	CommitTimeout time.Duration // to commit a command and its request record: 30 s
 	Heartbeat     time.Duration // of silence before a comment is sent: 15 s
 
@@ -199,6 +200,7 @@ func (l Limits) withDefaults() Limits {
 	l.BodyTimeout = cmp.Or(l.BodyTimeout, 30*time.Second)
 	l.IdleTimeout = cmp.Or(l.IdleTimeout, 60*time.Second)
 	l.WriteTimeout = cmp.Or(l.WriteTimeout, 10*time.Second)
+	l.FindTimeout = cmp.Or(l.FindTimeout, 10*time.Second)
 	l.CommitTimeout = cmp.Or(l.CommitTimeout, 30*time.Second)
 	l.Heartbeat = cmp.Or(l.Heartbeat, 15*time.Second)
 	l.DrainSpread = cmp.Or(l.DrainSpread, time.Second)

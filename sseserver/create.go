@@ -138,19 +138,32 @@ func (s *Server) place(ctx context.Context, o *order) (*placed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.key != "" {
-		if made, err := s.made(ctx, o, ref); made || err != nil {
-			return &placed{ref: ref}, err
-		}
-	}
-	cmd, secrets, err := s.command(ctx, o, ref)
-	if err != nil {
-		return nil, err
+	cmd, secrets, err := s.prepare(ctx, o, ref)
+	if cmd == nil || err != nil {
+		return &placed{ref: ref}, err
 	}
 	if o.key == "" { // else the id may have been used
 		defer s.cfg.Expect(ref)() // the hub stays for a while after its last reader
 	}
 	return s.commit(ctx, o, cmd, secrets)
+}
+
+// prepare makes the command of an order from what it refers to; nil where an earlier request with the same key has made its
+// response. Nothing is written yet, so a log that does not answer in time is a reason to come back.
+func (s *Server) prepare(ctx context.Context, o *order, ref schema.Ref) (cmd *schema.Command, secrets []byte, err error) {
+	finding, cancel := context.WithTimeout(ctx, s.cfg.FindTimeout)
+	defer cancel()
+	made := false
+	if o.key != "" {
+		made, err = s.made(finding, o, ref)
+	}
+	if !made && err == nil {
+		cmd, secrets, err = s.command(finding, o, ref)
+	}
+	if refusal := (*schema.Error)(nil); err != nil && finding.Err() != nil && ctx.Err() == nil && !errors.As(err, &refusal) {
+		err = causedError{cause: err, shown: unavailable("The log does not answer. Nothing was begun: please try again later.")}
+	}
+	return cmd, secrets, err
 }
 
 // commit enqueues the command and opens its log. A caller that goes away meanwhile does not stop it halfway. After the

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,83 @@ func TestCreate_FullIsHonest(t *testing.T) {
 	mustRefuse(t, resp, http.StatusServiceUnavailable, schema.CodeOverloaded)
 	if resp.Header.Get("Retry-After") == "" || resp.Header.Get("X-Should-Retry") != "" {
 		t.Errorf("headers %v", resp.Header)
+	}
+}
+
+// Each bound has its own answer: 429 where too many wait in line, 503 where it is the storage, always with the time after which
+// to come back.
+func TestCreate_EachBoundIsTold(t *testing.T) {
+	t.Parallel()
+	for bound, want := range map[broker.Bound]struct {
+		status     int
+		code, says string
+	}{
+		broker.BoundQueued:        {http.StatusTooManyRequests, schema.CodeRateLimit, "wait for their turn"},
+		broker.BoundQueueWait:     {http.StatusTooManyRequests, schema.CodeRateLimit, "wait for their turn"},
+		broker.BoundQueueBytes:    {http.StatusServiceUnavailable, schema.CodeOverloaded, "no room"},
+		broker.BoundLog:           {http.StatusServiceUnavailable, schema.CodeOverloaded, "no room"},
+		broker.BoundConversations: {http.StatusServiceUnavailable, schema.CodeOverloaded, "conversations"},
+		broker.BoundStore:         {http.StatusServiceUnavailable, schema.CodeOverloaded, "disk"},
+		broker.BoundDisk:          {http.StatusServiceUnavailable, schema.CodeOverloaded, "disk"},
+		broker.BoundSilent:        {http.StatusServiceUnavailable, schema.CodeOverloaded, "does not answer"},
+	} {
+		t.Run(string(bound), func(t *testing.T) {
+			t.Parallel()
+			s := serve(t)
+			s.memory.set(t, func(m *memory) {
+				m.enqueueErr = errWrapped{&broker.FullError{Bound: bound, RetryAfter: 10 * time.Second}}
+			})
+			resp := s.post(t, streamed)
+			body := mustRefuse(t, resp, want.status, want.code)
+			if !strings.Contains(body, want.says) {
+				t.Errorf("says %s", body)
+			}
+			after, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+			if err != nil || after < 10 || after > 15 || resp.Header.Get("X-Should-Retry") != "" {
+				t.Errorf("headers %v", resp.Header)
+			}
+		})
+	}
+}
+
+// deafLibrary never finds anything, as while NATS is away.
+type deafLibrary struct{ *memory }
+
+func (deafLibrary) Command(ctx context.Context, _ schema.Ref) (*schema.Command, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (d deafLibrary) Exchange(ctx context.Context, ref schema.Ref) (*schema.Exchange, error) {
+	_, err := d.Command(ctx, ref)
+	return nil, err
+}
+
+// A create that refers to what cannot be read now is told to come back, in a bounded time: nothing has begun.
+func TestCreate_DoesNotHangOnWhatItRefersTo(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"key":      streamed,
+		"previous": `{"model":"demo","input":"hi","previous_response_id":"` + storyID + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, func(c *Config) {
+				c.FindTimeout, c.Library = 20*time.Millisecond, deafLibrary{c.Library.(*memory)}
+			})
+			var headers []string
+			if name == "key" {
+				headers = []string{headerKey, "k1"}
+			}
+			resp := s.do(t, s.request(t, http.MethodPost, "/v1/responses", body, headers...))
+			mustRefuse(t, resp, http.StatusServiceUnavailable, schema.CodeOverloaded)
+			if resp.Header.Get("Retry-After") == "" || resp.Header.Get("X-Should-Retry") != "" {
+				t.Errorf("headers %v", resp.Header)
+			}
+			if len(s.memory.commands) != 0 {
+				t.Error("something was enqueued")
+			}
+		})
 	}
 }
 

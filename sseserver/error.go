@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -18,8 +19,18 @@ import (
 	"github.com/midstream-dev/midstream/schema"
 )
 
-// retryAfter is when a caller that was refused for lack of room is asked to come back.
+// retryAfter is when a caller that was refused is asked to come back, where the refusal itself does not know.
 const retryAfter = 2 * time.Second
+
+// comeBack is up to half as long again as the refusal asks for, so that those who were refused together do not come back
+// together.
+func comeBack(err error) time.Duration {
+	after := retryAfter
+	if full := (*broker.FullError)(nil); errors.As(err, &full) {
+		after = full.RetryAfter
+	}
+	return (after + rand.N(after/2+time.Second)).Truncate(time.Second) // whole seconds, or rounding would take the spread away
+}
 
 // codeErased goes with 410 for a response that was deleted, where the caller has known it.
 const codeErased = "erased"
@@ -60,8 +71,8 @@ func (s *Server) refuse(err error, c echo.Context) {
 	switch {
 	case errors.As(err, new(startedError)):
 		h.Set("X-Should-Retry", "false")
-	case refusal.Status == http.StatusServiceUnavailable:
-		askToWait(h, cmp.Or(refusal.RetryAfter, retryAfter))
+	case refusal.Status == http.StatusServiceUnavailable, errors.Is(err, broker.ErrFull):
+		askToWait(h, cmp.Or(refusal.RetryAfter, comeBack(err)))
 	default:
 		askToWait(h, refusal.RetryAfter)
 	}
@@ -120,7 +131,7 @@ func refusalOf(err error) (refusal *schema.Error, hidden bool) {
 	case errors.As(err, &refusal):
 		return refusal, errors.As(err, new(causedError))
 	case errors.Is(err, broker.ErrFull):
-		return unavailable("There is no room for new responses now. Those that run go on."), false
+		return fullRefusal(err), false
 	case errors.Is(err, errDraining):
 		return unavailable("This node is going down. Another one will answer."), false
 	case errors.As(err, &routed):
@@ -136,6 +147,28 @@ func unavailable(message string) *schema.Error {
 	return &schema.Error{
 		Status: http.StatusServiceUnavailable, Type: schema.TypeServer, Code: schema.CodeOverloaded, Message: message,
 	}
+}
+
+// fullRefusal says what is full: 429 where too many are in line, 503 where it is the storage. Nothing has begun in either case.
+func fullRefusal(err error) *schema.Error {
+	var full *broker.FullError
+	if !errors.As(err, &full) {
+		return unavailable("There is no room for new responses now. Those that run go on.")
+	}
+	if full.Bound.Line() {
+		e := unavailable("Too many responses wait for their turn already. Nothing was begun: please try again later.")
+		e.Status, e.Type, e.Code = http.StatusTooManyRequests, schema.TypeRateLimit, schema.CodeRateLimit
+		return e
+	}
+	switch full.Bound {
+	case broker.BoundSilent:
+		return unavailable("The log does not answer. Nothing was begun: please try again later.")
+	case broker.BoundConversations:
+		return unavailable("There is no room for more in conversations now. Those that are there go on: please try again later.")
+	case broker.BoundDisk, broker.BoundStore:
+		return unavailable("The disk of the log is nearly full. Responses that run go on, nothing new is begun: please try again later.")
+	}
+	return unavailable("There is no room for new responses now. Those that run go on: please try again later.")
 }
 
 // routeError answers what the router found out by itself.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -14,6 +16,10 @@ import (
 
 // startTimeout bounds how long a start may take: a store of some tens of gigabytes after a kill.
 const startTimeout = 5 * time.Minute
+
+// maxStore keeps the server from choosing a bound of its own: three quarters of what is free when it starts, for as long as it
+// runs. One that was started on a full disk would take nothing even when there is room again. What bounds it is the disk.
+const maxStore = 1 << 60
 
 // ErrInUse says that another process has the data directory open.
 var ErrInUse = errors.New("the data directory is in use by another process")
@@ -36,8 +42,13 @@ type Config struct {
 
 // Server is a running NATS server. Its methods may be called from any goroutine.
 type Server struct {
-	nats   *server.Server
+	nats   atomic.Pointer[server.Server] // another one after Revive
+	cfg    Config
+	opts   *server.Options
 	unlock func() error
+
+	mu      sync.Mutex // one of Revive and Stop at a time
+	stopped bool
 }
 
 // Start runs a server and returns once it takes connections and JetStream has read its stores.
@@ -50,28 +61,28 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := run(cfg, opts)
+	s := &Server{cfg: cfg, opts: opts, unlock: unlock}
+	nats, err := run(cfg, opts)
 	if err != nil {
 		return nil, errors.Join(err, unlock())
 	}
-	s.unlock = unlock
+	s.nats.Store(nats)
 	return s, nil
 }
 
-func run(cfg Config, opts *server.Options) (*Server, error) {
+func run(cfg Config, opts *server.Options) (*server.Server, error) {
 	nats, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("make embedded NATS server: %w", err)
 	}
 	nats.SetLoggerV2(logger{cfg.Logger}, false, false, false)
 	nats.Start()
-	s := &Server{nats: nats}
 	if !nats.ReadyForConnections(startTimeout) || !nats.JetStreamEnabled() {
 		nats.Shutdown()
 		nats.WaitForShutdown()
 		return nil, fmt.Errorf("start embedded NATS server in %s: JetStream is not ready; the server's log says why", cfg.Dir)
 	}
-	return s, nil
+	return nats, nil
 }
 
 func (c Config) options() (*server.Options, error) {
@@ -80,7 +91,8 @@ func (c Config) options() (*server.Options, error) {
 	}
 	opts := &server.Options{
 		ServerName: "midstream", JetStream: true, StoreDir: c.Dir,
-		SyncInterval: c.Sync, SyncAlways: c.Sync == 0,
+		JetStreamMaxStore: maxStore,
+		SyncInterval:      c.Sync, SyncAlways: c.Sync == 0,
 		MaxPayload: c.MaxPayload, Username: c.User, Password: c.Password,
 		NoSigs: true, DontListen: c.Listen == "",
 		LameDuckGracePeriod: time.Millisecond, LameDuckDuration: time.Second,
@@ -111,15 +123,15 @@ func listen(opts *server.Options, address string) error {
 }
 
 // InProcessConn returns a connection to the server that no network carries; nats.InProcessServer takes the Server for it.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.Load().InProcessConn() }
 
 // URL is the address of the server for clients outside of the process; it means nothing without Config.Listen.
-func (s *Server) URL() string { return s.nats.ClientURL() }
+func (s *Server) URL() string { return s.nats.Load().ClientURL() }
 
 // Sync tells how often the running server calls fsync: 0 means before every acknowledgement. It is read from the server
 // itself, not from the Config.
 func (s *Server) Sync() (time.Duration, error) {
-	varz, err := s.nats.Varz(nil)
+	varz, err := s.nats.Load().Varz(nil)
 	if err != nil {
 		return 0, fmt.Errorf("read settings of embedded NATS server: %w", err)
 	}
@@ -134,7 +146,7 @@ func (s *Server) Sync() (time.Duration, error) {
 
 // Check returns nil while the server and all of its streams are healthy.
 func (s *Server) Check() error {
-	if h := s.nats.Healthz(nil); h.Status != "ok" {
+	if h := s.nats.Load().Healthz(nil); h.Status != "ok" {
 		return fmt.Errorf("embedded NATS server: %s %s", h.Status, h.Error)
 	}
 	return nil
@@ -146,9 +158,10 @@ func (s *Server) Stop(ctx context.Context) error {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		s.nats.LameDuckShutdown() // does nothing without a listener
-		s.nats.Shutdown()
-		s.nats.WaitForShutdown()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stopped = true
+		halt(s.nats.Load())
 	}()
 	select {
 	case <-gone:
