@@ -73,6 +73,9 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 			return 0, fmt.Errorf("append to %s: %w", m.stream, err)
 		}
 		unsure = unsure || !(answered(err) || unsent(err))
+		if m.hasty && unsure {
+			unsure = !b.absent(ctx, m)
+		}
 		if m.hasty && !unsure && !answered(err) && time.Since(began) > deafAfter {
 			return 0, fmt.Errorf("append to %s: %w, last: %w", m.stream, errUnsent, err)
 		}
@@ -93,7 +96,7 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 // try publishes m once, unless the disk is about to be full: after a write that failed NATS would take no other.
 func (b *Broker) try(ctx context.Context, m *message) (uint64, error) {
 	b.watch.ask()
-	if b.watch.seen().disk.full {
+	if d := b.watch.seen().disk; d.full || d.failed {
 		return 0, errNoRoom
 	}
 	ctx, cancel := b.conns.outages.try(ctx)
@@ -110,6 +113,17 @@ func (b *Broker) try(ctx context.Context, m *message) (uint64, error) {
 		return 0, err
 	}
 	return ack.Sequence, nil
+}
+
+// absent reports whether a message of which no try was answered is known not to be stored, nor to come. Only our own server
+// can tell, which has one copy of everything: what it was sent before a question it has stored before the answer, or never
+// will. So it is where its disk is full.
+func (b *Broker) absent(ctx context.Context, m *message) bool {
+	if b.server == nil || b.cfg.Replicas > 1 || flush(ctx, b.conns.publish) != nil {
+		return false
+	}
+	last, err := b.last(ctx, m.stream, m.subject)
+	return err == nil && (last == nil || last.position == m.expect)
 }
 
 // settle finds out what a wrong last sequence means. Any error but errTaken and ErrGone says: not known yet.

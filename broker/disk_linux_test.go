@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -129,6 +130,9 @@ func TestDisk_RecoversFromENOSPC(t *testing.T) {
 
 	r.leave(0)
 	talk.stall()
+	if err := b.Enqueue(testContext(t), command("resp_early"), nil); !errors.Is(err, ErrFull) {
+		t.Errorf("enqueue, whoever knows of it yet: %v", err)
+	}
 	waitUntil(t, "the failure is seen", func() bool { b.watch.look(testContext(t)); return b.watch.seen().disk.failed })
 	wantFull(t, b, BoundDisk)
 

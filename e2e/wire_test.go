@@ -23,6 +23,7 @@ type wire struct {
 
 	body io.Closer
 	in   *bufio.Reader
+	via  *http.Client // for resume; nil is the default one
 }
 
 // post creates a streamed response at a node.
@@ -46,7 +47,11 @@ func (w *wire) resume(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Last-Event-ID", w.last)
-	resp, err := http.DefaultClient.Do(req)
+	client := http.DefaultClient
+	if w.via != nil {
+		client = w.via
+	}
+	resp, err := client.Do(req)
 	w.open(t, resp, err)
 }
 
