@@ -166,6 +166,9 @@ type Limits struct {
 	RequestsPerMinute int
 	// MaxBody bounds a request body, in bytes: schema.MaxBody.
 	MaxBody int64
+	// PlacingBytes bounds the bodies of all create requests whose responses have not begun yet: 256 MiB. They may wait for the
+	// log, and each of them is held about three times. Beyond it the answer is 503. MaxBody always fits.
+	PlacingBytes int64
 	// MaxHeader bounds request line and headers, in bytes: 64 KiB.
 	MaxHeader int
 	// MaxConns bounds open connections: 18 000, below the usual 20 000 descriptors. One more is closed at once,
@@ -193,6 +196,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	l.MaxBody = cmp.Or(l.MaxBody, schema.MaxBody)
+	l.PlacingBytes = cmp.Or(l.PlacingBytes, 256<<20)
 	l.MaxHeader = cmp.Or(l.MaxHeader, 64<<10)
 	l.MaxConns = cmp.Or(l.MaxConns, 18_000)
 	l.SendBuffer = cmp.Or(l.SendBuffer, 16<<10)

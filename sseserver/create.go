@@ -20,6 +20,7 @@ type order struct {
 	tenant string
 	key    string // the caller's Idempotency-Key; "" for none
 	digest string // of the body as it came
+	size   int64  // of the body
 	trace  string
 	at     time.Time
 	req    *schema.CreateRequest
@@ -115,7 +116,7 @@ func (s *Server) readOrder(c echo.Context) (*order, error) {
 	}
 	sum := sha256.Sum256(body)
 	return &order{
-		tenant: tenant, key: key, digest: hex.EncodeToString(sum[:]), trace: traceparent(ctx), at: at, req: req,
+		tenant: tenant, key: key, digest: hex.EncodeToString(sum[:]), size: int64(len(body)), trace: traceparent(ctx), at: at, req: req,
 	}, nil
 }
 
@@ -134,6 +135,10 @@ func (s *Server) parse(ctx context.Context, body []byte) (*schema.CreateRequest,
 // place makes the response of an order, unless an earlier request with the same key has. After its first write was tried,
 // no error invites a retry.
 func (s *Server) place(ctx context.Context, o *order) (*placed, error) {
+	if !s.placing.TryAcquire(o.size) {
+		return nil, unavailable("This node has too many requests under way. Nothing was begun: please try again later.")
+	}
+	defer s.placing.Release(o.size)
 	ref, err := o.ref()
 	if err != nil {
 		return nil, err

@@ -232,6 +232,32 @@ func TestCreate_DoesNotHangOnWhatItRefersTo(t *testing.T) {
 	}
 }
 
+// Requests that wait for the log hold their bodies: no more of them than the bound, and then there is room again.
+func TestCreate_BoundsWhatWaits(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *Config) {
+		c.FindTimeout, c.Library = time.Minute, deafLibrary{c.Library.(*memory)}
+		c.MaxBody, c.PlacingBytes = 1<<10, 1<<10
+	})
+	large := `{"model":"demo","input":"` + strings.Repeat("x", 900) + `","stream":true}`
+	ctx, leave := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		resp, err := s.client.Do(s.request(t, http.MethodPost, "/v1/responses", large, headerKey, "k1").WithContext(ctx))
+		if err == nil {
+			resp.Body.Close()
+		}
+		first <- err
+	}()
+	waitFor(t, "a refusal", func() bool {
+		resp := s.do(t, s.request(t, http.MethodPost, "/v1/responses", large))
+		return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != ""
+	})
+	leave()
+	<-first
+	waitFor(t, "room", func() bool { return s.post(t, large).StatusCode == http.StatusOK })
+}
+
 // Behind the commit point no error invites the SDKs to retry, which would start a second run; where the caller must look
 // for the response is said instead.
 func TestCreate_InDoubtNeverInvitesARetry(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/semaphore"
 )
 
 // Server answers the API's requests. Its handler is safe for concurrent use; [Server.Serve] may be called once.
@@ -19,7 +20,8 @@ type Server struct {
 	subscribers *subscribers
 	origins     *http.CrossOriginProtection // nil lets all in
 	buckets     *buckets
-	sockets     sync.WaitGroup // the handlers of WebSockets, for which net/http does not wait
+	placing     *semaphore.Weighted // bytes of the bodies whose responses are being made
+	sockets     sync.WaitGroup      // the handlers of WebSockets, for which net/http does not wait
 }
 
 // New returns a server of cfg. It panics if cfg.Broker, cfg.Library, cfg.Control or cfg.Follow is missing, an origin is none, or a
@@ -33,6 +35,7 @@ func New(cfg Config) *Server {
 		cfg: cfg, log: cfg.Logger, echo: echo.New(),
 		metrics: newMetrics(cfg.Registry), subscribers: newSubscribers(),
 		origins: guardOf(cfg.Origins), buckets: newBuckets(cfg.RequestsPerMinute),
+		placing: semaphore.NewWeighted(max(cfg.PlacingBytes, cfg.MaxBody)),
 	}
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.Logger.SetOutput(io.Discard)

@@ -76,7 +76,7 @@ func (l *lane) place(ctx context.Context, m *message) (*order, schema.Ref, error
 			"A WebSocket has no background: its responses go on without it in any case.")
 	}
 	sum := sha256.Sum256(body)
-	o := &order{tenant: l.tenant, digest: hex.EncodeToString(sum[:]), trace: traceparent(ctx), at: m.at, req: req}
+	o := &order{tenant: l.tenant, digest: hex.EncodeToString(sum[:]), size: int64(len(body)), trace: traceparent(ctx), at: m.at, req: req}
 	if err := l.recall.restore(o); err != nil {
 		return nil, schema.Ref{}, err
 	}

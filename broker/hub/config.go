@@ -18,6 +18,9 @@ type Config struct {
 	// NodeBytes bounds the frames of all hubs. Beyond it hubs without readers are closed, longest idle first; when none
 	// is left, hubs that grow are held to 256 KiB each. Default 512 MiB.
 	NodeBytes int
+	// IdleHubs bounds the hubs without readers, each of which costs a goroutine and a subscription besides its frames: the one
+	// that is idle for longest goes. Default 4096.
+	IdleHubs int
 	// Linger is how long a hub stays after its last reader, and after the terminal event. Default 1 minute.
 	Linger time.Duration
 	// QuietMin is after how much silence the leader is asked whether live delivery lost something; it doubles up to
@@ -50,6 +53,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	orDefault(&c.HubBytes, 8<<20)
 	orDefault(&c.NodeBytes, 512<<20)
+	orDefault(&c.IdleHubs, 4096)
 	orDefault(&c.Linger, time.Minute)
 	orDefault(&c.QuietMin, time.Second)
 	orDefault(&c.QuietMax, 15*time.Second)

@@ -185,9 +185,9 @@ func (h *Hubs) stay(b *hub) (time.Duration, bool) {
 	return left, true
 }
 
-// shrink ends idle hubs while the node keeps too much.
+// shrink ends idle hubs while the node keeps too much, or too many.
 func (h *Hubs) shrink() {
-	for h.crowded() && h.idle.Len() > 0 {
+	for h.idle.Len() > 0 && (h.crowded() || h.idle.Len() > h.cfg.IdleHubs) {
 		h.drop(h.idle.Front().Value.(*hub))
 	}
 }

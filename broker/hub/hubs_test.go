@@ -94,6 +94,30 @@ func TestHubs_BoundTheNode(t *testing.T) {
 	}
 }
 
+// However small responses are, no more hubs are idle than may be.
+func TestHubs_BoundTheIdle(t *testing.T) {
+	t.Parallel()
+	l := newLog()
+	l.store(1, 10, true)
+	l.seal()
+	h := open(t, l, Config{IdleHubs: 3})
+	for i := range 10 {
+		f, err := h.Follow(t.Context(), mustRef("tenant", fmt.Sprint(i)), -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := h.count(); n > 4 {
+			t.Fatalf("%d hubs, one of them with a reader", n)
+		}
+		f.Close()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open[mustRef("tenant", "9")] == nil || len(h.open) != 3 {
+		t.Errorf("%d hubs, not the last three", len(h.open))
+	}
+}
+
 // A live response that grows drives out what nobody reads, without waiting for another reader to come or go.
 func TestHubs_GrowingHubsDriveOutIdleOnes(t *testing.T) {
 	t.Parallel()
