@@ -113,7 +113,7 @@ func (g *gateway) fills(t *testing.T, r *ram) {
 	r.leave(0)
 	eventually(t, "new responses are refused", func() bool {
 		a := g.create(true)
-		if a.err != nil {
+		if a.err != nil { // it may have begun: in the moment in which the disk became full nobody knew
 			t.Fatal(a.err)
 		}
 		return a.status == http.StatusServiceUnavailable

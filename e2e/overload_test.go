@@ -65,6 +65,7 @@ func (g *gateway) accepted(t *testing.T, n int) {
 type answer struct {
 	status int
 	took   time.Duration
+	begun  bool  // it was in doubt, and may have begun: it must not be asked for again
 	err    error // of a promise that was broken
 }
 
@@ -81,6 +82,8 @@ func (g *gateway) create(stream bool) (a answer) {
 	a = answer{status: resp.StatusCode, took: time.Since(began), err: err}
 	switch {
 	case err != nil:
+	case resp.StatusCode == http.StatusInternalServerError && resp.Header.Get("X-Should-Retry") == "false":
+		a.begun = true
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusServiceUnavailable:
 		a.err = comesBack(resp, text)
 	case resp.StatusCode != http.StatusOK:
@@ -134,8 +137,8 @@ func (c *crowd) judge(t *testing.T, want int) {
 	count := map[int]int{}
 	for _, a := range c.answers {
 		count[a.status]++
-		if a.err != nil {
-			t.Errorf("status %d: %v", a.status, a.err)
+		if a.err != nil || a.begun {
+			t.Errorf("status %d, in doubt %t: %v", a.status, a.begun, a.err)
 		}
 	}
 	t.Logf("%d answers by status: %v; refusals took %s", len(c.answers), count, refusalTimes(c.answers))

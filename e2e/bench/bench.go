@@ -64,9 +64,10 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 func (b *bench) config() string {
 	return fmt.Sprintf(`listen: 127.0.0.1:0
 nats: {data: %s, sync: %s}
+limits: {queued: %d}
 upstreams:
   - {name: bench, dialect: chat, base_url: %s, models: [bench]}
-`, filepath.Join(b.dir, "data"), b.sync, b.upstream.URL)
+`, filepath.Join(b.dir, "data"), b.sync, b.queued, b.upstream.URL)
 }
 
 // start runs a server and waits for the line that says where it listens.

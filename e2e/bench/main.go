@@ -20,8 +20,11 @@ type options struct {
 	only   []string
 	stored int
 	idle   int
-	live   time.Duration
-	logs   string
+	queued int // bound of the line
+
+	slowReaders int
+	live        time.Duration
+	logs        string
 }
 
 func main() {
@@ -30,9 +33,11 @@ func main() {
 	relay := flag.String("relay", "", "serve as the plain relay that is compared with, for the upstream at this URL")
 	flag.StringVar(&o.binary, "binary", "", "the built midstream binary")
 	flag.StringVar(&o.sync, "sync", "always", "fsync policy of the embedded server: always, or an interval")
-	flag.StringVar(&only, "only", "", "comma-separated measures: created, latency, throughput, fanout, idle, resume; empty runs all")
+	flag.StringVar(&only, "only", "", "comma-separated measures: created, latency, throughput, fanout, idle, resume, slow, overload; empty runs all")
 	flag.IntVar(&o.stored, "stored", 10_000, "responses that are stored when the resume is measured")
 	flag.IntVar(&o.idle, "idle", 5000, "idle subscribers")
+	flag.IntVar(&o.slowReaders, "slow", 5000, "readers that do not read")
+	flag.IntVar(&o.queued, "queued", 4096, "runs that may wait, in limits.queued")
 	flag.StringVar(&o.logs, "logs", os.DevNull, "file for the logs of the processes under measure")
 	flag.DurationVar(&o.live, "live", 10*time.Second, "how long each live load lasts")
 	flag.Parse()
@@ -65,6 +70,8 @@ var measures = []measure{
 	{"fanout", measureFanout},
 	{"idle", measureIdle},
 	{"resume", measureResume},
+	{"slow", measureSlow},
+	{"overload", measureOverload}, // last: it lets go of what is held
 }
 
 // run starts the upstream, the relay and the node, and takes the measures one after the other.

@@ -53,6 +53,11 @@ func (b *bench) fanout(ctx context.Context, readers int) (spread, error) {
 		return nil, err
 	}
 	defer stream.Close()
+	return b.readers(ctx, id, readers, time.Second) // readers that are still attaching are not the fan-out
+}
+
+// readers has many readers hear a response to its end, and tells how long each token took to each of them, but for the first.
+func (b *bench) readers(ctx context.Context, id string, readers int, ignored time.Duration) (spread, error) {
 	var mu sync.Mutex
 	var all spread
 	g, ctx := errgroup.WithContext(ctx)
@@ -63,7 +68,7 @@ func (b *bench) fanout(ctx context.Context, readers int) (spread, error) {
 				return err
 			}
 			defer resp.Body.Close()
-			attached := time.Now().Add(time.Second) // readers that are still attaching are not the fan-out
+			attached := time.Now().Add(ignored)
 			var own spread
 			err = tokens(resp.Body, func(sent time.Time) {
 				if sent.After(attached) {
@@ -76,7 +81,7 @@ func (b *bench) fanout(ctx context.Context, readers int) (spread, error) {
 			return err
 		})
 	}
-	err = g.Wait()
+	err := g.Wait()
 	return all, err
 }
 

@@ -15,8 +15,9 @@ import (
 // begins with the time at which it is sent: t=NANOSECONDS.
 type upstream struct {
 	*httptest.Server
-	hold chan struct{} // closed to let prompts with hold=1 go on
-	once sync.Once
+
+	mu   sync.Mutex
+	hold chan struct{} // closed to let the prompts that are held go on
 }
 
 func newUpstream() *upstream {
@@ -25,7 +26,19 @@ func newUpstream() *upstream {
 	return u
 }
 
-func (u *upstream) release() { u.once.Do(func() { close(u.hold) }) }
+// release lets those go on that are held now.
+func (u *upstream) release() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	close(u.hold)
+	u.hold = make(chan struct{})
+}
+
+func (u *upstream) held() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.hold
+}
 
 // order is what a prompt asks for.
 type order struct{ rate, count, size, hold int }
@@ -72,7 +85,11 @@ func (u *upstream) send(w http.ResponseWriter, r *http.Request, o order) {
 			}
 		}
 		if o.hold > 0 && i == o.hold {
-			<-u.hold
+			select {
+			case <-u.held():
+			case <-r.Context().Done():
+				return
+			}
 		}
 		fmt.Fprintf(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"t=%d %s\"}}]}\n\n", time.Now().UnixNano(), pad)
 		if o.rate > 0 || i%16 == 15 {
