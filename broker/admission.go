@@ -13,15 +13,15 @@ const deafAfter = 5 * time.Second
 // have one again.
 const probeEvery = 5 * time.Second
 
-// admit returns a [FullError] where a new run might leave open ones without room, or would wait for too long. It asks
-// nobody: it judges by what the watcher has seen.
+// admit returns a [FullError] where a new run, which is counted as coming, might leave open ones without room, or would wait
+// for too long. It asks nobody: it judges by what the watcher has seen.
 func (b *Broker) admit(p place, conversation bool) error {
 	b.watch.ask()
 	now := time.Now()
 	bound := b.watch.seen().judge(&b.cfg, p.partition, conversation, now)
 	switch {
 	case bound != "":
-	case b.watch.line.Load() >= int64(b.cfg.Queued):
+	case b.watch.line.Load()+b.watch.coming.Load() > int64(b.cfg.Queued):
 		b.watch.hurry() // others may have taken some of them
 		bound = BoundQueued
 	case b.commits.broken(now):

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +42,28 @@ func TestAdmission_BoundsTheLine(t *testing.T) {
 	must(t, b.Enqueue(testContext(t), command("resp_line3"), nil))
 	wantFull(t, b, BoundQueued)
 	must(t, job.Ack(testContext(t)))
+}
+
+// A crowd that comes at once, on a disk that takes its time, does not slip past the bound before the first of it is counted.
+func TestAdmission_BoundsACrowd(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t, func(c *Config) { c.Queued, c.SyncInterval = 3, 0 })
+	var all sync.WaitGroup
+	var taken atomic.Int64
+	for i := range 100 {
+		all.Go(func() {
+			switch err := b.Enqueue(testContext(t), command(fmt.Sprintf("resp_crowd%d", i)), nil); {
+			case err == nil:
+				taken.Add(1)
+			case !errors.Is(err, ErrFull):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := taken.Load(); n == 0 || n > 3 {
+		t.Errorf("%d of a crowd were taken, bound 3", n)
+	}
 }
 
 // A run that has waited for too long closes the line behind it, whoever enqueued it; once it is worked at, the line is open.

@@ -29,6 +29,8 @@ func (b *Broker) Enqueue(ctx context.Context, cmd *schema.Command, secrets []byt
 	if err != nil {
 		return err
 	}
+	b.watch.coming.Add(1) // before it is judged: a crowd must not slip in while the first of them are written
+	defer b.watch.coming.Add(-1)
 	if err := b.admit(p, cmd.Conversation != nil); err != nil {
 		return err
 	}

@@ -33,8 +33,9 @@ type watch struct {
 	last  atomic.Pointer[outlook]
 	asked atomic.Bool   // since the last look
 	kick  chan struct{} // look now
-	// line counts runs that nobody works at: as the last look found it, and what this node did since.
-	line atomic.Int64
+	// line counts runs that nobody works at: as the last look found it, and what this node did since. coming are those that it
+	// is enqueuing.
+	line, coming atomic.Int64
 
 	looking   sync.Mutex // one look at a time: tests look too
 	monitored time.Time

@@ -18,12 +18,12 @@ import (
 
 // slowReaders is how many do not read; slowBytes is what each may cost at most, the kernel's memory included.
 const (
-	slowReaders    = 300
+	slowReaders    = 600
 	healthyReaders = 20
 	slowBytes      = 200 << 10
 )
 
-// downpour is a model server that says a word, waits until it is opened, and says 4 MiB.
+// downpour is a model server that says a word, waits until it is opened, and says 1 MiB.
 type downpour struct{ *dam }
 
 func newDownpour(t *testing.T) *downpour {
@@ -39,8 +39,8 @@ func newDownpour(t *testing.T) *downpour {
 func (f *downpour) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	flush := http.NewResponseController(w).Flush
-	text := strings.Repeat("x", 4<<10)
-	for i := range 1024 {
+	text := strings.Repeat("x", 4<<10) // every other one
+	for i := range 512 {
 		chunk(w, map[string]any{"role": "assistant", "content": text[:1+i%2*(4<<10-1)]}, nil)
 		if flush() != nil {
 			return
