@@ -166,7 +166,7 @@ func (b *bench) most(ctx context.Context, before slowness, out *slowness) error 
 }
 
 // overloadPosts is how many clients measureOverload has post at once.
-const overloadPosts = 64
+const overloadPosts = 8
 
 // measureOverload prints how soon a node says that too many wait: its runs are all held, and its line is full.
 func measureOverload(ctx context.Context, b *bench) error {
@@ -207,7 +207,7 @@ func (b *bench) refusals(ctx context.Context) (all spread, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	for range overloadPosts {
 		g.Go(func() error {
-			for range 50 {
+			for range 200 {
 				began := time.Now()
 				resp, err := create(ctx, b.client, b.node.url, order{count: 1, size: 1})
 				if err == nil {
