@@ -25,7 +25,7 @@ var exampleValues = map[string]string{
 	"upstreams.max_tokens": "32000", "upstreams.cache_prompts": "true",
 	"upstreams.model": "gpt-5-mini", "upstreams.retries": "2", "upstreams.fallback": "[spare]",
 	"upstreams.max_calls": "100", "upstreams.max_wait": "30s", "upstreams.first_token": "5m",
-	"upstreams.mcp":        "gateway",
+	"upstreams.mcp": "gateway", "upstreams.resume": "true",
 	"upstreams.first_byte": "2m", "upstreams.idle": "1m", "upstreams.total": "1h",
 	"mcp.servers.label": "files", "mcp.servers.url": "https://mcp.example.com/mcp",
 	"mcp.servers.command":       `[npx, -y, "@modelcontextprotocol/server-filesystem", /srv/docs]`,

@@ -13,5 +13,5 @@ func openFilesLimit() (uint64, error) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("read limit of open files: %w", err)
 	}
-	return uint64(limit.Max), nil
+	return uint64(limit.Max), nil //nolint:unconvert // signed on FreeBSD
 }

@@ -57,8 +57,7 @@ type stored struct {
 func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 	var wait backoff
 	var behind time.Time // since when the leader knows less than it has acknowledged
-	unsure := false      // whether a try without an answer may have been stored
-	began := time.Now()
+	hope := hope{began: time.Now()}
 	var tries allowance
 	for {
 		position, err := b.try(tries.lend(ctx), m)
@@ -66,18 +65,8 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 		if err == nil {
 			return position, nil
 		}
-		if closed(err) {
-			return 0, fmt.Errorf("append to %s: %w", m.stream, ErrClosed)
-		}
-		if judge(err) == refused || (m.hasty && full(err) && !unsure) {
+		if err := b.hopeless(ctx, m, &hope, err); err != nil {
 			return 0, fmt.Errorf("append to %s: %w", m.stream, err)
-		}
-		unsure = unsure || !(answered(err) || unsent(err))
-		if m.hasty && unsure {
-			unsure = !b.absent(ctx, m)
-		}
-		if m.hasty && !unsure && !answered(err) && time.Since(began) > deafAfter {
-			return 0, fmt.Errorf("append to %s: %w, last: %w", m.stream, errUnsent, err)
 		}
 		b.metrics.retried(err)
 		if judge(err) == doubt {
@@ -91,6 +80,33 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 			return 0, fmt.Errorf("append to %s: %w, last: %w", m.stream, ctx.Err(), err)
 		}
 	}
+}
+
+// hope is what is known of the tries of an append that has no outcome yet.
+type hope struct {
+	began  time.Time
+	unsure bool // whether a try without an answer may have been stored
+}
+
+// hopeless returns why there is no other try behind one that has failed with err; nil if there is.
+func (b *Broker) hopeless(ctx context.Context, m *message, h *hope, err error) error {
+	switch {
+	case closed(err):
+		return ErrClosed
+	case judge(err) == refused:
+		return err
+	case !m.hasty:
+		return nil
+	case full(err) && !h.unsure:
+		return err
+	}
+	if h.unsure = h.unsure || (!answered(err) && !unsent(err)); h.unsure {
+		h.unsure = !b.absent(ctx, m)
+	}
+	if !h.unsure && !answered(err) && time.Since(h.began) > deafAfter {
+		return fmt.Errorf("%w, last: %w", errUnsent, err)
+	}
+	return nil
 }
 
 // try publishes m once, unless the disk is about to be full: after a write that failed NATS would take no other.

@@ -35,7 +35,7 @@ func (r *ram) leave(free int64) {
 	r.Helper()
 	var fs syscall.Statfs_t
 	must(r, syscall.Statfs(r.dir, &fs))
-	pages := int64(fs.Blocks-fs.Bfree) + free/int64(fs.Bsize)
+	pages := int64(fs.Blocks-fs.Bfree) + free/fs.Bsize
 	must(r, syscall.Mount("tmpfs", r.dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("nr_blocks=%d", pages)))
 }
 

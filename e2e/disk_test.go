@@ -38,7 +38,7 @@ func (r *ram) leave(free int64) {
 	var fs syscall.Statfs_t
 	err := syscall.Statfs(r.dir, &fs)
 	if err == nil {
-		size := int64(fs.Blocks-fs.Bfree) + free/int64(fs.Bsize)
+		size := int64(fs.Blocks-fs.Bfree) + free/fs.Bsize
 		err = syscall.Mount("tmpfs", r.dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("nr_blocks=%d", size))
 	}
 	if err != nil {

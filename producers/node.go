@@ -61,17 +61,16 @@ func (n *Node) claimAll(ctx context.Context, s *shift, runs *sync.WaitGroup) err
 			return nil
 		}
 		job, err := n.Queue.Claim(ctx)
-		if err != nil {
-			<-n.slots
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("claim a run: %w", err)
+		if job != nil && ctx.Err() != nil {
+			n.giveBack(s, job, 0) // not begun
 		}
 		if ctx.Err() != nil {
 			<-n.slots
-			n.giveBack(s, job, 0) // not begun
-			return nil
+			return nil //nolint:nilerr // that a claim ends with ctx is no failure
+		}
+		if err != nil {
+			<-n.slots
+			return fmt.Errorf("claim a run: %w", err)
 		}
 		runs.Go(func() {
 			defer func() { <-n.slots }()

@@ -10,7 +10,7 @@ func diskOf(dir string) (free, total int64, err error) {
 	if err := syscall.Statfs(dir, &fs); err != nil {
 		return 0, 0, err
 	}
-	size := int64(fs.Bsize)
+	size := int64(fs.Bsize) //nolint:unconvert // another type on other systems
 	free = int64(fs.Bavail) * size
 	return free, free + int64(fs.Blocks-fs.Bfree)*size, nil
 }
