@@ -2,6 +2,7 @@ package producers
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -127,8 +128,15 @@ func TestFence_AWorkerThatWakesUpLate(t *testing.T) {
 	}
 }
 
-// takeAway ends a response by the fence, as a node does whose owner does not answer.
+// takeAway ends a response by the fence, as a node does whose owner does not answer. What the owner has written already may
+// still be on its way, and come first.
 func (s *stage) takeAway(ref schema.Ref) {
+	s.Helper()
+	for !s.tryToTakeAway(ref) {
+	}
+}
+
+func (s *stage) tryToTakeAway(ref schema.Ref) bool {
 	s.Helper()
 	h, err := s.broker.Read(s.Context(), ref)
 	if err != nil {
@@ -140,7 +148,10 @@ func (s *stage) takeAway(ref schema.Ref) {
 	}
 	w := s.broker.Writer(h, fold.Attempt+1, "thief")
 	defer w.Close()
-	if err := w.Commit(s.Context(), schema.RecordClaim, []byte(`{"node":"thief"}`)); err != nil {
+	switch err := w.Commit(s.Context(), schema.RecordClaim, []byte(`{"node":"thief"}`)); {
+	case errors.Is(err, broker.ErrFenced):
+		return false
+	case err != nil:
 		s.Fatal(err)
 	}
 	events, err := fold.CancelFromLog()
@@ -153,6 +164,7 @@ func (s *stage) takeAway(ref schema.Ref) {
 	if err := w.Seal(s.Context(), true); err != nil {
 		s.Fatal(err)
 	}
+	return true
 }
 
 // idle reports whether nobody owns the response any more: the job that the zombie left comes back when its lease ends, and is

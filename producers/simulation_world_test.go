@@ -29,7 +29,6 @@ type world struct {
 	gateway *broker.Broker
 	nodes   []*player
 	ctx     context.Context
-	door    chan struct{}
 	orders  chan func() // what must not be done where a fault strikes, since the server is locked there
 
 	mu      sync.Mutex
@@ -65,7 +64,7 @@ const simTenant = "default"
 const simPatience = 40 * time.Minute
 
 func newWorld(p *plan) *world {
-	w := &world{plan: p, orders: make(chan func(), 64), door: make(chan struct{}, 1), counts: map[string]int{}, fired: map[action]int{}, made: map[string]int{}, journal: map[string]*history{}, deaf: map[string]time.Time{}}
+	w := &world{plan: p, orders: make(chan func(), 64), counts: map[string]int{}, fired: map[action]int{}, made: map[string]int{}, journal: map[string]*history{}, deaf: map[string]time.Time{}}
 	for i := range p.Scenes {
 		w.journal[responseID(i)] = new(history)
 	}
@@ -227,10 +226,7 @@ func (w *world) act(i int, s *scene) {
 	cmd := w.command(id, s)
 	ctx, cancel := context.WithTimeout(w.ctx, simPatience)
 	defer cancel()
-	w.door <- struct{}{} // one at a time: the broker asks for room under a lock, and no time passes for who waits for one
-	err := w.gateway.Enqueue(ctx, cmd, nil)
-	<-w.door
-	if err != nil {
+	if err := w.enqueue(ctx, cmd); err != nil {
 		w.faultf("enqueue %s: %w", id, err)
 		return
 	}
@@ -246,6 +242,20 @@ func (w *world) act(i int, s *scene) {
 		}
 		if err != nil {
 			w.faultf("begin %s: %w", id, err)
+		}
+	}
+}
+
+// enqueue comes back where it is refused: nothing was enqueued then, or the next time finds it.
+func (w *world) enqueue(ctx context.Context, cmd *schema.Command) error {
+	for {
+		err := w.gateway.Enqueue(ctx, cmd, nil)
+		full := (*broker.FullError)(nil)
+		if !errors.As(err, &full) {
+			return err
+		}
+		if err := rest(ctx, full.RetryAfter); err != nil {
+			return err
 		}
 	}
 }

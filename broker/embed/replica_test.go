@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -223,9 +224,7 @@ func watch(t *testing.T, c *cluster, change func(*broker.Config)) (nodes []*brok
 	for i := range c.servers {
 		nodes = append(nodes, mustOpen(t, c.url(i), change, func(cfg *broker.Config) {
 			cfg.Monitor, cfg.WatchEvery, cfg.WatchDoubt = c.monitors(), 100*time.Millisecond, 2*time.Second
-			if i == 0 {
-				cfg.Metrics = metrics
-			}
+			cfg.Metrics = prometheus.WrapRegistererWith(prometheus.Labels{"from": strconv.Itoa(i)}, metrics)
 		}))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -244,7 +243,7 @@ func lacking(t *testing.T, metrics *prometheus.Registry) string {
 	var out strings.Builder
 	each(t, metrics, "midstream_replica_missing_messages", func(m *dto.Metric) {
 		if m.GetGauge().GetValue() > 0 {
-			fmt.Fprintf(&out, "%s %s; ", m.GetLabel()[0].GetValue(), m.GetLabel()[1].GetValue())
+			fmt.Fprintf(&out, "%s %s; ", m.GetLabel()[1].GetValue(), m.GetLabel()[2].GetValue())
 		}
 	})
 	return out.String()

@@ -22,6 +22,8 @@ func (s *Server) routeCall(r *request, call string) {
 		{"STREAM.MSG.GET.", LeaderRead, (*Server).leaderRead},
 		{"STREAM.MSG.DELETE.", Erase, (*Server).erase},
 		{"DIRECT.GET.", DirectRead, (*Server).directRead},
+		{"INFO", Manage, (*Server).accountInfo},
+		{"CONSUMER.INFO.", Manage, (*Server).consumerInfo},
 		{"CONSUMER.CREATE.", Manage, (*Server).consumerCreate},
 		{"CONSUMER.DELETE.", Manage, (*Server).consumerDelete},
 		{"CONSUMER.MSG.NEXT.", Pull, (*Server).consumerNext},
@@ -65,6 +67,27 @@ func (s *Server) write(r *request, a *answer, v any) {
 		return
 	}
 	a.json(data)
+}
+
+// accountInfo tells what the account has stored. It has no limit.
+func (s *Server) accountInfo(r *request, _ string, a *answer) {
+	var info struct {
+		Memory    int64 `json:"memory"`
+		Storage   int64 `json:"storage"`
+		Streams   int   `json:"streams"`
+		Consumers int   `json:"consumers"`
+		Limits    struct {
+			Memory  int64 `json:"max_memory"`
+			Storage int64 `json:"max_storage"`
+		} `json:"limits"`
+	}
+	info.Limits.Memory, info.Limits.Storage = -1, -1
+	info.Streams = len(s.streams)
+	for name := range s.streams {
+		st := s.look(name)
+		info.Storage, info.Consumers = info.Storage+st.bytes, info.Consumers+len(st.consumers)
+	}
+	s.write(r, a, info)
 }
 
 type streamState struct {
@@ -204,7 +227,7 @@ func (s *Server) leaderRead(r *request, name string, a *answer) {
 
 // lookUp finds the one message that a read asks for, among those up to a sequence.
 func (st *stream) lookUp(r *request, q *query, upto uint64) *Message {
-	if strings.ContainsAny(q.LastFor+q.NextFor, "*>") {
+	if strings.ContainsAny(q.LastFor, "*>") {
 		st.s.refusef(r.c, "read of %s with a wildcard: %s", st.name, r.data)
 		return nil
 	}
@@ -213,6 +236,13 @@ func (st *stream) lookUp(r *request, q *query, upto uint64) *Message {
 		all := st.upto(q.LastFor, upto)
 		if len(all) > 0 {
 			return all[len(all)-1]
+		}
+	case strings.ContainsAny(q.NextFor, "*>"):
+		i, _ := st.find(q.Seq)
+		for _, m := range st.messages[i:] {
+			if m.Sequence <= upto && matches(q.NextFor, m.Subject) {
+				return m
+			}
 		}
 	case q.NextFor != "":
 		for _, m := range st.upto(q.NextFor, upto) {
@@ -262,6 +292,9 @@ func (s *Server) erase(r *request, name string, a *answer) {
 			return
 		}
 		st.remove(st.messages[i])
+		for _, c := range st.consumers {
+			c.end(q.Seq)
+		}
 		a.json([]byte(`{"success":true}`))
 	}
 }

@@ -27,6 +27,7 @@ type consumer struct {
 	name      string
 	cfg       consumerConfig
 	raw       jsontext.Value
+	created   time.Time
 	next      uint64 // sequence of the stream from which on nothing was handed out yet
 	delivered uint64 // deliveries
 	pending   map[uint64]*delivery
@@ -61,17 +62,53 @@ func (s *Server) consumerCreate(r *request, args string, a *answer) {
 	}
 	c := st.consumers[name]
 	if c == nil {
-		c = &consumer{s: s, st: st, name: name, raw: q.Config, pending: map[uint64]*delivery{}}
+		c = &consumer{s: s, st: st, name: name, raw: q.Config, created: time.Now(), pending: map[uint64]*delivery{}}
 		st.consumers[name] = c
 		c.begin(&cfg)
 	}
 	c.cfg = cfg
-	s.write(r, a, struct {
-		Stream  string         `json:"stream_name"`
-		Name    string         `json:"name"`
-		Created time.Time      `json:"created"`
-		Config  jsontext.Value `json:"config"`
-	}{streamName, name, time.Now(), c.raw})
+	s.write(r, a, c.info())
+}
+
+func (s *Server) consumerInfo(r *request, args string, a *answer) {
+	c := s.consumer(args)
+	if c == nil {
+		a.fail(codeNoConsumer)
+		return
+	}
+	s.write(r, a, c.info())
+}
+
+type place struct {
+	Consumer uint64 `json:"consumer_seq"`
+	Stream   uint64 `json:"stream_seq"`
+}
+
+type consumerInfo struct {
+	Stream      string         `json:"stream_name"`
+	Name        string         `json:"name"`
+	Created     time.Time      `json:"created"`
+	Config      jsontext.Value `json:"config"`
+	Delivered   place          `json:"delivered"`
+	AckPending  int            `json:"num_ack_pending"`
+	Redelivered int            `json:"num_redelivered"`
+	Waiting     int            `json:"num_waiting"`
+	Pending     int            `json:"num_pending"` // never handed out
+}
+
+func (c *consumer) info() *consumerInfo {
+	next, _ := c.st.find(c.next)
+	i := &consumerInfo{
+		Stream: c.st.name, Name: c.name, Created: c.created, Config: c.raw,
+		Delivered:  place{c.delivered, c.next - 1},
+		AckPending: len(c.pending), Waiting: len(c.pulls), Pending: len(c.st.messages) - next,
+	}
+	for _, d := range c.pending {
+		if d.count > 1 {
+			i.Redelivered++
+		}
+	}
+	return i
 }
 
 func (s *Server) configureConsumer(r *request, raw jsontext.Value) (cfg consumerConfig, ok bool) {

@@ -92,7 +92,7 @@ func TestServer_IsLikeTheRealOne(t *testing.T) {
 		pair.T = rt
 		rt.Repeat(map[string]func(*rapid.T){
 			"publish": pair.publish, "leader": pair.leader, "direct": pair.direct, "batch": pair.batch, "erase": pair.erase,
-			"list": pair.list, "work": pair.work, "nobody": pair.nobody,
+			"list": pair.list, "line": pair.line, "work": pair.work, "nobody": pair.nobody,
 		})
 	})
 	if err := played.Err(); err != nil {
@@ -248,6 +248,7 @@ func (p *twins) leader(r *rapid.T) {
 	body := rapid.SampledFrom([]string{
 		fmt.Sprintf(`{"last_by_subj":%q}`, subject),
 		fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, p.position(r, stream), subject),
+		fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, p.position(r, stream), subject[:strings.Index(subject, ".")]+".*"),
 		fmt.Sprintf(`{"seq":%d}`, p.position(r, stream)),
 	}).Draw(r, "query")
 	p.call("leader", "$JS.API.STREAM.MSG.GET."+stream, body, 1)
@@ -286,6 +287,25 @@ func (p *twins) list(*rapid.T) {
 			return []string{fmt.Sprint(st.Msgs, st.Bytes, st.FirstSeq, st.LastSeq, st.Consumers, st.Subjects), fmt.Sprint(info.Config.MaxBytes)}
 		})
 	}
+}
+
+// line compares what is told of the jobs that wait, and of the account.
+func (p *twins) line(*rapid.T) {
+	p.both("line", func(w *twin) []string {
+		c, err := w.js.Consumer(p.test.Context(), "RUNS", "workers")
+		if err != nil {
+			return []string{err.Error()}
+		}
+		account, err := w.js.AccountInfo(p.test.Context())
+		if err != nil {
+			return []string{err.Error()}
+		}
+		i := c.CachedInfo()
+		return []string{
+			fmt.Sprint(i.NumPending, i.NumAckPending, i.NumRedelivered, i.Delivered.Stream, i.Delivered.Consumer),
+			fmt.Sprint(account.Streams, account.Consumers, account.Store, account.Limits.MaxStore),
+		}
+	})
 }
 
 // work takes a job, and acks it, gives it back or leaves it alone.
