@@ -245,10 +245,11 @@ func (p *twins) call(what, subject, body string, answers int) {
 
 func (p *twins) leader(r *rapid.T) {
 	stream, subject := p.subject(r)
+	family, _, _ := strings.Cut(subject, ".")
 	body := rapid.SampledFrom([]string{
 		fmt.Sprintf(`{"last_by_subj":%q}`, subject),
 		fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, p.position(r, stream), subject),
-		fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, p.position(r, stream), subject[:strings.Index(subject, ".")]+".*"),
+		fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, p.position(r, stream), family+".*"),
 		fmt.Sprintf(`{"seq":%d}`, p.position(r, stream)),
 	}).Draw(r, "query")
 	p.call("leader", "$JS.API.STREAM.MSG.GET."+stream, body, 1)
