@@ -85,7 +85,7 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 // hope is what is known of the tries of an append that has no outcome yet.
 type hope struct {
 	began  time.Time
-	unsure bool // whether a try without an answer may have been stored
+	unsure bool // whether one of them may have been stored
 }
 
 // hopeless returns why there is no other try behind one that has failed with err; nil if there is.
@@ -100,7 +100,8 @@ func (b *Broker) hopeless(ctx context.Context, m *message, h *hope, err error) e
 	case full(err) && !h.unsure:
 		return err
 	}
-	if h.unsure = h.unsure || (!answered(err) && !unsent(err)); h.unsure {
+	// A wrong last sequence is no refusal: it may be our own message that stands there.
+	if h.unsure = h.unsure || (!full(err) && !unsent(err)); h.unsure {
 		h.unsure = !b.absent(ctx, m)
 	}
 	if !h.unsure && !answered(err) && time.Since(h.began) > deafAfter {

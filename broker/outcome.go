@@ -78,7 +78,7 @@ func full(err error) bool {
 	return api.ErrorCode == codeStoreFailed || api.ErrorCode == codeNoStorage || api.ErrorCode == codeInsufficient
 }
 
-// answered reports whether err is what JetStream said, so that nothing was stored.
+// answered reports whether err is what JetStream said.
 func answered(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api)
