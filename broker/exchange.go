@@ -95,26 +95,36 @@ func (b *Broker) requestBody(ctx context.Context, ref schema.Ref) ([]byte, error
 	if err := b.refuseGone(ctx, p); err != nil {
 		return nil, err
 	}
-	first, err := insist(ctx, func(ctx context.Context) (*stored, error) { return b.first(ctx, p.logStream(), p.log()) })
-	if err != nil {
+	body, err := b.hotRequest(ctx, p)
+	if err != nil || body != nil {
+		return body, err
+	}
+	h, err := b.unseal(ctx, p)
+	switch {
+	case err == nil:
+		return h.Records[0].Body, nil
+	case !errors.Is(err, errDigestOnly):
 		return nil, err
 	}
-	if first == nil {
-		h, err := b.unseal(ctx, p)
-		if errors.Is(err, errDigestOnly) {
-			err = ErrGone
-		}
-		if err != nil {
-			return nil, err
-		}
-		return h.Records[0].Body, nil
+	// The log has aged out, or was begun, ended and sealed since the first look.
+	if body, err = b.hotRequest(ctx, p); err == nil && body == nil {
+		err = ErrGone
+	}
+	return body, err
+}
+
+// hotRequest reads the request record of a log; nil where there is no log.
+func (b *Broker) hotRequest(ctx context.Context, p place) ([]byte, error) {
+	first, err := insist(ctx, func(ctx context.Context) (*stored, error) { return b.first(ctx, p.logStream(), p.log()) })
+	if err != nil || first == nil {
+		return nil, err
 	}
 	e, err := decode(first.header, first.data)
 	if err == nil && e.Kind != schema.RecordRequest {
 		err = fmt.Errorf("%w: the first is of kind %s", errUnreadable, e.Kind)
 	}
 	if err != nil {
-		return nil, &CorruptError{ref, 0, err}
+		return nil, &CorruptError{p.ref, 0, err}
 	}
 	return e.Body, nil
 }
