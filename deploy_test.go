@@ -228,6 +228,8 @@ func TestDeploy_Nodes(t *testing.T) {
 				switch name {
 				case "MIDSTREAM_NATS_SECRET_KEY":
 					value = base64.StdEncoding.EncodeToString(make([]byte, 32))
+				case "MIDSTREAM_NATS_OTHER_KEYS":
+					value = "" // as it is while no key is changed
 				case "MIDSTREAM_NATS_PASSWORD", "MIDSTREAM_NODE":
 					value = "x"
 				}
