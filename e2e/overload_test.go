@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -70,10 +71,18 @@ type answer struct {
 }
 
 // create asks for a response, streamed or not, and reads it to its end.
-func (g *gateway) create(stream bool) (a answer) {
+func (g *gateway) create(stream bool) answer { return g.createBefore(context.Background(), stream) }
+
+// createBefore gives up when ctx ends.
+func (g *gateway) createBefore(ctx context.Context, stream bool) (a answer) {
 	body := fmt.Sprintf(`{"model":"demo","input":"Rivers. [[tokens=20]] [[delay=5ms]]","stream":%t}`, stream)
 	began := time.Now()
-	resp, err := http.Post(g.url+"/v1/responses", "application/json", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+"/v1/responses", strings.NewReader(body))
+	if err != nil {
+		return answer{err: err}
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return answer{err: err}
 	}
