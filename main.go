@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -44,10 +45,8 @@ func main() {
 // run parses the command line and does what it says until ctx or a first signal ends it. A second signal ends the
 // process at once.
 func run(ctx context.Context, p process) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
-	unhook := context.AfterFunc(ctx, stop) // from then on, a signal does what it does to any process
-	defer unhook()
 
 	exit := notExited
 	parser, err := kong.New(&command{}, kong.Name("midstream"),
@@ -65,6 +64,27 @@ func run(ctx context.Context, p process) int {
 		err = chosen.Run()
 	}
 	return p.report(err)
+}
+
+// untilSignal returns a context that ends with the first signal. From then on a signal does what it does to any process: also
+// one that comes in the moment in which the first has shown any effect.
+func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+		signal.Stop(signals)
+		cancel()
+	})
+	return ctx, func() {
+		cancel()
+		waiting.Wait()
+	}
 }
 
 // notExited is no exit code.
