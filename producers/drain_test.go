@@ -6,7 +6,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/producers/mcp"
 	"github.com/midstream-dev/midstream/producers/upstream"
 	"github.com/midstream-dev/midstream/schema"
@@ -111,6 +113,29 @@ func (l *lookout) SweepRuns(ctx context.Context) (int, error) {
 	<-ctx.Done()
 	close(l.leaving)
 	return 0, ctx.Err()
+}
+
+// A run whose model call is cut is handed over at once, and not when its lease ends: here that would take longer than the test
+// waits.
+func TestDrain_HandsOverAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, func(c *broker.Config) { c.AckWait = time.Hour })
+	asked := make(chan struct{}, 1)
+	s.model.turns = []turnFunc{func(ctx context.Context, _ *upstream.Request, _ func(schema.Event) error) (upstream.Outcome, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return upstream.Outcome{}, ctx.Err()
+	}}
+	stop := s.node(t.Context())
+	ref := s.create(`{"model":"m","input":"x"}`)
+	<-asked
+	stop()
+	s.model.turns = []turnFunc{says("done")}
+	stop = s.node(t.Context())
+	defer stop()
+	if resp := s.whole(s.records(ref)); resp.Status != schema.StatusCompleted {
+		t.Errorf("%s: %+v", resp.Status, resp.Error)
+	}
 }
 
 // A call that takes longer than a drain may is cut: nobody knows what it did, and it is not made again.
