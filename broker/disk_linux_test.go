@@ -130,20 +130,26 @@ func TestDisk_RecoversFromENOSPC(t *testing.T) {
 
 	r.leave(0)
 	talk.stall()
-	if err := b.Enqueue(testContext(t), command("resp_early"), nil); !errors.Is(err, ErrFull) {
-		t.Errorf("enqueue, whoever knows of it yet: %v", err)
+	accepted := []string{"resp_accepted"}
+	switch err := b.Enqueue(testContext(t), command("resp_early"), nil); { // nobody has looked yet
+	case err == nil: // the file of the queue has room left in its last page
+		accepted = append(accepted, "resp_early")
+	case !errors.Is(err, ErrFull):
+		t.Errorf("enqueue: %v", err)
 	}
 	waitUntil(t, "the failure is seen", func() bool { b.watch.look(testContext(t)); return b.watch.seen().disk.failed })
 	wantFull(t, b, BoundDisk)
 
 	r.leave(256 << 20)
 	talk.finish(b, h.Ref)
-	job, err := b.Claim(testContext(t))
-	must(t, err)
-	if job.Command.Response != "resp_accepted" {
-		t.Errorf("claimed %s", job.Command.Response)
+	for _, want := range accepted {
+		job, err := b.Claim(testContext(t))
+		must(t, err)
+		if job.Command.Response != want {
+			t.Errorf("claimed %s, want %s", job.Command.Response, want)
+		}
+		must(t, job.Ack(testContext(t)))
 	}
-	must(t, job.Ack(testContext(t)))
 	waitUntil(t, "runs are taken again", func() bool { return b.Enqueue(testContext(t), command("resp_new"), nil) == nil })
 }
 
