@@ -77,7 +77,7 @@ func (b *Broker) append(ctx context.Context, m *message) (uint64, error) {
 			}
 		}
 		if wait.wait(ctx) != nil {
-			return 0, fmt.Errorf("append to %s: %w, last: %w", m.stream, ctx.Err(), err)
+			return 0, fmt.Errorf("append to %s: %w, last: %s", m.stream, ctx.Err(), err.Error()) // not wrapped: it says nothing of the tries before
 		}
 	}
 }

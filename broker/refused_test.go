@@ -2,6 +2,8 @@ package broker_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +50,44 @@ func TestEnqueue_IsNotRefusedWhereItMayBeStored(t *testing.T) {
 		}
 		if waited := time.Since(began); waited < 20*time.Second {
 			t.Errorf("the outcome was known after %s", waited)
+		}
+	})
+}
+
+// loses stores the first run command and loses its answer; from then on the queue is full, and nobody knows what is in it.
+type loses struct{ begun bool }
+
+func (l *loses) Fate(op sim.Op) sim.Fate {
+	switch {
+	case op.Stream != "MS_RUNS":
+		return sim.Fate{}
+	case op.Kind == sim.LeaderRead:
+		return sim.Fate{Skip: true}
+	case op.Kind != sim.Publish:
+		return sim.Fate{}
+	case !l.begun:
+		l.begun = true
+		return sim.Fate{Mute: true}
+	}
+	return sim.Fate{Skip: true, Code: 10077}
+}
+
+func (*loses) Stored(sim.Message) {}
+
+// That the queue is full when the caller's time is over says nothing of a first try whose answer was lost: the run may be made.
+func TestEnqueue_DoubtOutlastsAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := broker.Open(t.Context(), broker.Config{
+			Dial: sim.New(&loses{}).NewLink("test").Dial, Partitions: 1, SecretKey: bytes.Repeat([]byte{7}, 32),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if err := b.Enqueue(ctx, newCommand("resp_doubt"), nil); err == nil || errors.Is(err, broker.ErrFull) {
+			t.Errorf("enqueue: %v, want that nobody knows", err)
 		}
 	})
 }
