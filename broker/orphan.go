@@ -20,42 +20,51 @@ const (
 	byReader = "reader"
 )
 
-// adopt puts an orphan back into the queue, and reports whether the response was one. The command is the log's own; its
-// secrets are lost with the job.
-func (b *Broker) adopt(ctx context.Context, p place, by string) (bool, error) {
-	lost, err := b.orphaned(ctx, p)
-	if !lost || err != nil {
-		return false, err
+// prospect is what will become of a run.
+type prospect int
+
+const (
+	runWaits prospect = iota // it has a job
+	runOver                  // it is sealed, erased, or has aged out
+	runLost                  // it has neither
+)
+
+// adopt puts an orphan back into the queue: runLost says that it was one. The command is the log's own; its secrets are lost with
+// the job.
+func (b *Broker) adopt(ctx context.Context, p place, by string) (prospect, error) {
+	found, err := b.prospect(ctx, p)
+	if found != runLost || err != nil {
+		return found, err
 	}
 	cmd, err := b.commandOf(ctx, p)
 	if cmd == nil || err != nil {
-		return false, err
+		return runOver, err
 	}
 	err = b.enqueue(ctx, p, cmd, nil)
 	if errors.Is(err, ErrExists) {
-		return false, nil // another node was quicker
+		return runWaits, nil // another node was quicker
 	}
 	if err != nil {
-		return false, err
+		return runWaits, err
 	}
 	b.metrics.orphans.WithLabelValues(by).Inc()
 	b.log.Warn("run had neither a job nor an archive: put back into the queue", "response", p.ref.Response(), "found_by", by)
-	return true, nil
+	return runLost, nil
 }
 
-// orphaned asks the leaders of queue and archive, in this order.
-func (b *Broker) orphaned(ctx context.Context, p place) (bool, error) {
+// prospect asks the leaders of queue and archive, in this order.
+func (b *Broker) prospect(ctx context.Context, p place) (prospect, error) {
 	job, err := b.last(ctx, runStream, p.run())
 	if job != nil || err != nil {
-		return false, err
+		return runWaits, err
 	}
 	for _, subject := range []string{p.part(0), p.gone()} {
 		sealed, err := b.last(ctx, p.archiveStream(), subject)
 		if sealed != nil || err != nil {
-			return false, err
+			return runOver, err
 		}
 	}
-	return true, nil
+	return runLost, nil
 }
 
 // commandOf reads the command out of a log's first record; nil where the log has aged out.

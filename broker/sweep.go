@@ -13,7 +13,7 @@ import (
 
 // The budget of a sweep. It reads no record of the hot log but the first of an orphan: which responses there are, it asks of
 // the stream's index, which is in memory. Measured, 120 000 responses in one partition take 0.7 s to list, and a writer waits
-// 0.2 s at most meanwhile. Then it asks the archive's leader once for each response that it does not know to be sealed, and
+// 0.2 s at most meanwhile. Then it asks the archive's leader once for each response that it does not know to be over, and
 // rests in between; writers notice nothing of that.
 const (
 	// sweepRest is the least rest between two questions: no more than 200 of them a second, whatever there is to look at.
@@ -26,7 +26,7 @@ const (
 type sweeper struct {
 	mu   sync.Mutex // one sweep at a time
 	seed maphash.Seed
-	done []map[uint64]struct{} // by partition, hashes of the responses in the log that are known to be sealed
+	done []map[uint64]struct{} // by partition, hashes of the responses in the log that are known to be over
 }
 
 func newSweeper(partitions int) *sweeper {
@@ -80,16 +80,16 @@ func (b *Broker) sweepPartition(ctx context.Context, partition int) (found int, 
 		if _, waits := jobs[runSubject(ref)]; waits {
 			continue
 		}
-		orphan, err := b.sweepOne(ctx, place{ref, partition})
+		prospect, err := b.sweepOne(ctx, place{ref, partition})
 		var damaged *CorruptError
 		switch {
 		case errors.As(err, &damaged):
 			errs = append(errs, err) // of this one alone
 		case err != nil:
 			return found, err
-		case orphan:
+		case prospect == runLost:
 			found++
-		default:
+		case prospect == runOver:
 			still[hash] = struct{}{}
 		}
 	}
@@ -97,9 +97,9 @@ func (b *Broker) sweepPartition(ctx context.Context, partition int) (found int, 
 }
 
 // sweepOne looks at one response, and rests.
-func (b *Broker) sweepOne(ctx context.Context, p place) (orphan bool, err error) {
+func (b *Broker) sweepOne(ctx context.Context, p place) (_ prospect, err error) {
 	began := time.Now()
-	orphan, err = b.adopt(ctx, p, bySweep)
+	found, err := b.adopt(ctx, p, bySweep)
 	if err != nil {
 		err = fmt.Errorf("look at %s: %w", p.ref, err)
 	}
@@ -110,7 +110,7 @@ func (b *Broker) sweepOne(ctx context.Context, p place) (orphan bool, err error)
 	case <-ctx.Done():
 		err = errors.Join(err, ctx.Err())
 	}
-	return orphan, err
+	return found, err
 }
 
 // subjects lists what a stream holds, by the leader's index.

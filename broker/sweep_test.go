@@ -68,8 +68,8 @@ func TestSweep_FindsWhatNobodyWorksOn(t *testing.T) {
 func TestSweep_OnManyNodesAtOnce(t *testing.T) {
 	t.Parallel()
 	b := mustOpen(t)
-	const lost = 20
-	for i := range lost {
+	const runs = 20
+	for i := range runs {
 		mustBegin(t, b, fmt.Sprintf("resp_lost%d", i))
 	}
 	var found atomic.Int64
@@ -87,11 +87,11 @@ func TestSweep_OnManyNodesAtOnce(t *testing.T) {
 						t.Error(err)
 						continue
 					}
-					adopted, err := b.adopt(testContext(t), place{ref, partition}, bySweep)
+					run, err := b.adopt(testContext(t), place{ref, partition}, bySweep)
 					if err != nil {
 						t.Error(err)
 					}
-					if adopted {
+					if run == runLost {
 						found.Add(1)
 					}
 				}
@@ -99,8 +99,31 @@ func TestSweep_OnManyNodesAtOnce(t *testing.T) {
 		})
 	}
 	sweeps.Wait()
-	if found.Load() != lost {
-		t.Errorf("%d runs came back, want %d", found.Load(), lost)
+	if found.Load() != runs {
+		t.Errorf("%d runs came back, want %d", found.Load(), runs)
+	}
+}
+
+// A run whose job is lost, found and lost again is found again.
+func TestSweep_FindsARunTwice(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t, func(c *Config) { c.Partitions = 1 })
+	ref := mustBegin(t, b, "resp_twice").Ref
+	for range 2 {
+		if n, err := b.SweepRuns(testContext(t)); n != 1 || err != nil {
+			t.Fatalf("found %d runs, %v", n, err)
+		}
+		p, err := locate(ref, 1)
+		must(t, err)
+		if run, err := b.adopt(testContext(t), p, bySweep); run != runWaits || err != nil {
+			t.Errorf("a run with a job: %v, %v", run, err)
+		}
+		if n, err := b.SweepRuns(testContext(t)); n != 0 || err != nil {
+			t.Fatalf("found %d runs, %v", n, err)
+		}
+		job, err := b.Claim(testContext(t))
+		must(t, err)
+		must(t, job.Ack(testContext(t)))
 	}
 }
 
