@@ -90,9 +90,6 @@ func (b *Broker) open(ctx context.Context) (err error) {
 	if b.partitions, err = b.prepare(ctx); err != nil {
 		return err
 	}
-	if b.runs, err = runConsumer(ctx, mustJetStream(b.conns.queue), b.cfg); err != nil {
-		return err
-	}
 	if b.sync, err = syncOf(ctx, b.cfg, b.server); err != nil {
 		return err
 	}
@@ -108,8 +105,8 @@ func (b *Broker) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// prepare makes or checks the streams, and waits for a cluster that is starting until ctx ends. Of two first starts at once one
-// makes the run stream, and the other begins again, with what that one has fixed.
+// prepare makes or checks the streams and the queue's consumer, and waits for a cluster that is starting until ctx ends. Of two
+// first starts at once one makes the run stream, and the other begins again, with what that one has fixed.
 func (b *Broker) prepare(ctx context.Context) (int, error) {
 	var wait backoff
 	until := time.Now().Add(peersTimeout)
@@ -117,6 +114,9 @@ func (b *Broker) prepare(ctx context.Context) (int, error) {
 	for {
 		try, cancel := context.WithTimeout(ctx, prepareTimeout)
 		partitions, err := prepare(try, b.js, b.cfg, b.vault)
+		if err == nil {
+			b.runs, err = runConsumer(try, mustJetStream(b.conns.queue), b.cfg)
+		}
 		cancel()
 		made := errors.Is(err, jetstream.ErrStreamNameAlreadyInUse)
 		early := unreachable(err) || made || (noPeers(err) && time.Now().Before(until))
