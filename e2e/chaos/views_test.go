@@ -108,7 +108,7 @@ func (l *logs) view(ctx context.Context, leader string) check.View {
 	v := check.View{Leader: leader, Logs: map[string][]schema.Record{}}
 	for p := range l.n {
 		stream := fmt.Sprintf("MS_LOG_%d", p)
-		limit := withPatience(l.t, ctx, wellPatience)
+		limit := withPatience(l.t, ctx, readPatience)
 		err := l.insist(limit, func() error { return l.read(limit, stream, leader, v.Logs) })
 		if err != nil {
 			l.t.Fatalf("read %s from %s: %v", stream, leader, err)
