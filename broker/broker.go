@@ -157,7 +157,7 @@ func (b *Broker) Close(ctx context.Context) error {
 		b.Hubs.Close()
 	}
 	if b.watch != nil {
-		b.watch.close()
+		b.watch.close(ctx)
 	}
 	if b.conns != nil {
 		b.conns.close()

@@ -59,6 +59,8 @@ func (c Config) options(name string, server *embed.Server, lost func()) []nats.O
 	log := c.Logger.With("connection", name)
 	opts := []nats.Option{
 		nats.Name("midstream " + name), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
+		// A server that refuses us may not know its users yet, or not the new ones: a node must outlast that.
+		nats.IgnoreAuthErrorAbort(),
 		// What cannot be sent now fails now and is tried again by its owner, rather than sent late by the client.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/midstream-dev/midstream/broker/hub"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -53,6 +55,29 @@ func TestRead_RefusesWhatIsNoLog(t *testing.T) {
 		if _, err := b.Read(testContext(t), ref); !errors.As(err, &corrupt) || corrupt.Record != 0 {
 			t.Errorf("%s: %v", ref, err)
 		}
+	}
+}
+
+// Behind a record that is none, readers are cut like behind any other damage, and do not wait for ever.
+func TestFollow_CutsBehindWhatIsNoRecord(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t, func(c *Config) { c.Hub.HolePatience = 50 * time.Millisecond })
+	h := mustBegin(t, b, "resp_noise")
+	p, err := locate(h.Ref, b.partitions)
+	must(t, err)
+	_, err = b.append(testContext(t), &message{
+		stream: p.logStream(), subject: p.log(), header: nats.Header{headerVersion: {"2"}}, data: []byte("{}"), expect: h.position,
+		mine: func(*stored) bool { return false },
+	})
+	must(t, err)
+	f, err := b.Follow(testContext(t), h.Ref, -1)
+	must(t, err)
+	defer f.Close()
+	for err == nil {
+		_, err = f.Next(testContext(t))
+	}
+	if !errors.Is(err, hub.ErrCut) {
+		t.Errorf("the reader got %v", err)
 	}
 }
 

@@ -23,19 +23,25 @@ type census struct {
 	replicas map[string]map[string]replica // by stream, then by server
 	current  map[string]map[string]bool    // which servers the stream's leader calls current
 	unseen   []string                      // servers that have replicas, and do not show them
+	silent   []string                      // streams of which no leader tells
 }
 
 // takeCensus asks the stream leaders, and every server that has a monitoring page.
 func (b *Broker) takeCensus(ctx context.Context) (*census, error) {
-	c := &census{make(map[string]map[string]replica), make(map[string]map[string]bool), nil}
+	c := &census{replicas: make(map[string]map[string]replica), current: make(map[string]map[string]bool)}
 	ids := make(map[streamID]bool)
+	var silence error
 	for _, s := range b.cfg.streams(b.partitions) {
 		info, err := b.streamInfo(ctx, s.Name)
 		if err != nil {
-			return nil, fmt.Errorf("look at replicas of %s: %w", s.Name, err)
+			c.silent, silence = append(c.silent, s.Name), err
+			continue
 		}
 		ids[streamID{s.Name, info.Created.UnixNano()}] = true
 		c.hear(info, b.conns.queue.ConnectedServerName())
+	}
+	if len(c.replicas) == 0 {
+		return nil, fmt.Errorf("look at replicas: %w", silence)
 	}
 	var refused error
 	for _, address := range b.cfg.Monitor {

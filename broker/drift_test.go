@@ -15,7 +15,9 @@ func looks(stream string, replicas map[string]replica) *census {
 	for server := range replicas {
 		current[server] = true
 	}
-	return &census{map[string]map[string]replica{stream: replicas}, map[string]map[string]bool{stream: current}, nil}
+	return &census{
+		replicas: map[string]map[string]replica{stream: replicas}, current: map[string]map[string]bool{stream: current},
+	}
 }
 
 // What a replica has lost for good is told from what it has yet to hear of, or to remove.

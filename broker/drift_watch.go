@@ -46,10 +46,16 @@ type watcher struct {
 	b     *Broker
 	found []Drift
 	blind []string
+	deaf  []string
 }
 
 // tell sets the metrics, and logs what has changed.
 func (w *watcher) tell(c *census, found []Drift) {
+	for _, d := range w.found {
+		if slices.Contains(c.silent, d.Stream) {
+			found = append(found, d) // nobody says that it is whole
+		}
+	}
 	m := w.b.metrics
 	m.drift.Reset()
 	m.unknown.Reset()
@@ -76,7 +82,10 @@ func (w *watcher) tell(c *census, found []Drift) {
 	if len(c.unseen) > 0 && !slices.Equal(w.blind, c.unseen) {
 		w.b.log.Warn("replicas cannot be seen", "servers", c.unseen, "do", "list the monitoring URL of every server in nats.monitor")
 	}
-	w.found, w.blind = found, c.unseen
+	if len(c.silent) > 0 && !slices.Equal(w.deaf, c.silent) {
+		w.b.log.Warn("replicas cannot be seen of streams without a leader", "streams", c.silent)
+	}
+	w.found, w.blind, w.deaf = found, c.unseen, c.silent
 }
 
 func (d Drift) same(other Drift) bool { return d.Stream == other.Stream && d.Server == other.Server }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -63,9 +65,12 @@ func (x *examiner) drift(ctx context.Context) {
 		x.fail("drift", "take the server out, empty its store, and let it copy its streams anew; one server at a time",
 			"%s on %s lacks %d messages, which JetStream does not give back to it", d.Stream, d.Server, d.Missing)
 	}
+	if len(c.silent) > 0 {
+		x.warn("drift", "see why no leader is elected", "unknown of %s", strings.Join(c.silent, ", "))
+	}
 	if len(c.unseen) > 0 {
 		x.warn("drift", "list the monitoring URL of every server in nats.monitor", "unknown on %s", strings.Join(c.unseen, ", "))
-	} else if len(found) == 0 {
+	} else if len(found) == 0 && len(c.silent) == 0 {
 		x.ok("drift", "no replica lacks messages")
 	}
 }
@@ -78,12 +83,17 @@ func (x *examiner) sealed(ctx context.Context, all []streamed) {
 		return !strings.HasPrefix(s.want.Name, logStream) || s.info.State.Msgs == 0
 	})
 	read, bad := make(map[schema.Ref]bool), 0
+	var unread error
 	for n := 0; n < samples && len(logs) > 0; n++ {
 		s := logs[n%len(logs)]
 		at := s.info.State.FirstSeq + rand.Uint64N(s.info.State.LastSeq-s.info.State.FirstSeq+1)
 		ref, err := x.b.refAt(ctx, s.want.Name, at)
-		if err != nil || read[ref] {
+		if errors.Is(err, jetstream.ErrMsgNotFound) || read[ref] {
 			continue // it has aged out meanwhile
+		}
+		if err != nil {
+			unread = err
+			continue
 		}
 		read[ref] = true
 		if err := x.log(ctx, ref); err != nil {
@@ -91,7 +101,10 @@ func (x *examiner) sealed(ctx context.Context, all []streamed) {
 			x.fail("logs", "look at the response by hand; nothing is written behind damage", "%s: %s", ref.Response(), err)
 		}
 	}
-	if bad == 0 {
+	switch {
+	case unread != nil:
+		x.warn("logs", "mend what was said above, then look again", "%d read as a sample; others could not be: %s", len(read), unread)
+	case bad == 0:
 		x.ok("logs", "%d read as a sample: whole, and sealed where they have ended", len(read))
 	}
 }
@@ -113,16 +126,16 @@ func (x *examiner) log(ctx context.Context, ref schema.Ref) error {
 	if err != nil {
 		return err
 	}
-	_, err = x.b.manifest(ctx, p)
-	if !errors.Is(err, ErrNotFound) {
-		if errors.Is(err, errDigestOnly) {
-			err = nil
-		}
+	cmd, err := x.b.queued(ctx, p) // first: a job is acked behind the seal (see orphan.go)
+	if cmd != nil || err != nil {
 		return err
 	}
-	cmd, err := x.b.queued(ctx, p)
-	if err == nil && cmd == nil {
-		err = errors.New("has ended, is not sealed, and is not in the queue: nobody will seal it")
+	_, err = x.b.manifest(ctx, p)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return errors.New("has ended, is not sealed, and is not in the queue: nobody will seal it")
+	case errors.Is(err, errDigestOnly):
+		return nil
 	}
 	return err
 }

@@ -136,6 +136,7 @@ func TestJudge(t *testing.T) {
 		{api(400, codeWrongLastBusy), again},
 		{api(409, codeDuplicateInFly), again},
 		{api(503, codeStoreFailed), again},
+		{api(429, codeTooMany), again}, // else a stream that stalls would kill every writer
 		{api(503, 10008), again},
 		{api(404, codeNoStream), again},
 		{api(400, codeWrongLast), doubt},

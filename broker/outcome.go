@@ -21,6 +21,7 @@ const (
 	codeTooLarge       jetstream.ErrorCode = 10054
 	codeNoStream       jetstream.ErrorCode = 10059 // also while a cluster starts
 	codeWrongLast      jetstream.ErrorCode = 10071 // the subject's last message is not the one that was expected
+	codeTooMany        jetstream.ErrorCode = 10167 // the stream's own queue is full: the message was dropped
 	codeStoreFailed    jetstream.ErrorCode = 10077 // the stream is full
 	codeWrongLastBusy  jetstream.ErrorCode = 10164 // another append to the subject is in process, or was a moment ago
 	codeDuplicateInFly jetstream.ErrorCode = 10158
@@ -50,7 +51,7 @@ func judge(err error) verdict {
 	switch api.ErrorCode {
 	case codeWrongLast:
 		return doubt
-	case codeWrongLastBusy, codeDuplicateInFly, codeNoStream:
+	case codeWrongLastBusy, codeDuplicateInFly, codeNoStream, codeTooMany:
 		return again
 	case codeTooLarge:
 		return refused

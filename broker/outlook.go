@@ -30,7 +30,7 @@ type outlook struct {
 	queue, conversations, store level
 
 	waiting int64     // runs that nobody works at
-	oldest  time.Time // since when the first of them waits; zero where none does
+	oldest  time.Time // since when the first of them waits, by our clock; zero where none does
 
 	disk disk
 	deaf time.Time // since when no look had any answer; zero where one had

@@ -215,9 +215,15 @@ func (j *Job) keep(ctx context.Context) {
 	}
 }
 
-// Ack ends the job: the run is over, and sealed. It returns nil once the queue has dropped the job.
+// Ack ends the job: the run is over, and sealed. It returns nil once the queue has dropped the job, and asks again until there is
+// an answer or ctx ends: a job whose ack was lost is handed out again, and waits for its turn each time.
 func (j *Job) Ack(ctx context.Context) error {
-	if err := j.msg.DoubleAck(ctx); err != nil {
+	_, err := insist(ctx, func(ctx context.Context) (struct{}, error) {
+		ctx, cancel := j.broker.conns.outages.try(ctx)
+		defer cancel()
+		return struct{}{}, j.msg.DoubleAck(ctx)
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
 		return fmt.Errorf("ack job %s: %w", j.Command.Response, err)
 	}
 	return nil

@@ -41,7 +41,7 @@ func (s source) Read(ctx context.Context, ref schema.Ref, after, upto uint64, yi
 	if err != nil {
 		return err
 	}
-	return growing(ctx, func(ctx context.Context) error {
+	err = growing(ctx, func(ctx context.Context) error {
 		return s.b.replay(ctx, p, after, upto, func(h *heard) error {
 			err := yield(served(h))
 			if err == nil {
@@ -50,6 +50,10 @@ func (s source) Read(ctx context.Context, ref schema.Ref, after, upto uint64, yi
 			return err
 		})
 	})
+	if errors.Is(err, errUnreadable) { // what stands there is no record: it carries nothing on
+		err = fmt.Errorf("%w: %w", hub.ErrHole, err)
+	}
+	return err
 }
 
 func (s source) Sealed(ctx context.Context, ref schema.Ref) (frames []byte, found bool, err error) {

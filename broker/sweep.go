@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"sync"
 	"time"
 
@@ -86,7 +87,8 @@ func (b *Broker) sweepPartition(ctx context.Context, partition int) (found int, 
 		case errors.As(err, &damaged):
 			errs = append(errs, err) // of this one alone
 		case err != nil:
-			return found, err
+			maps.Copy(still, known) // what was not looked at this time is over all the same
+			return found, errors.Join(append(errs, err)...)
 		case prospect == runLost:
 			found++
 		case prospect == runOver:

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/go-json-experiment/json"
 
 	"github.com/midstream-dev/midstream/broker/embed"
@@ -79,18 +81,26 @@ func monitorSync(ctx context.Context, url string) (time.Duration, error) {
 	return time.Duration(page.JetStream.Config.SyncInterval), nil
 }
 
-// fullestStore asks every server how full its store is. One that does not tell counts as empty.
-func fullestStore(ctx context.Context, monitors []string) (most level) {
-	for _, monitor := range monitors {
-		page, err := readMonitor(ctx, monitor)
-		if err != nil {
-			continue
-		}
-		if l := (level{page.JetStream.Stats.Storage, page.JetStream.Config.MaxStorage}); l.ratio() > most.ratio() {
+// fullestStore asks every server how full its store is, all at once, and reports whether all have told.
+func fullestStore(ctx context.Context, monitors []string) (most level, all bool) {
+	told := make([]level, len(monitors))
+	var questions errgroup.Group
+	for i, monitor := range monitors {
+		questions.Go(func() error {
+			page, err := readMonitor(ctx, monitor)
+			if err == nil {
+				told[i] = level{page.JetStream.Stats.Storage, page.JetStream.Config.MaxStorage}
+			}
+			return err
+		})
+	}
+	all = questions.Wait() == nil
+	for _, l := range told {
+		if l.ratio() > most.ratio() {
 			most = l
 		}
 	}
-	return most
+	return most, all
 }
 
 // monitorPage is what matters here of a server's /varz.

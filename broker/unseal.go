@@ -45,7 +45,7 @@ func (b *Broker) expand(
 ) (*History, error) {
 	raw := make([]byte, 0, m.Size)
 	for n := 1; n <= m.Parts; n++ {
-		part, err := insist(ctx, func(ctx context.Context) ([]byte, error) { return read(ctx, p, n) })
+		part, err := b.insistOnPart(ctx, p, n, read)
 		if err != nil {
 			return nil, err
 		}
@@ -90,13 +90,33 @@ func (b *Broker) part(ctx context.Context, p place, n int) ([]byte, error) {
 	return b.leaderPart(ctx, p, n)
 }
 
+// insistOnPart asks until there is an answer, and where it is that there is no such part, other replicas too.
+func (b *Broker) insistOnPart(
+	ctx context.Context, p place, n int, read func(ctx context.Context, p place, n int) ([]byte, error),
+) ([]byte, error) {
+	for doubts := 0; ; doubts++ {
+		part, err := insist(ctx, func(ctx context.Context) ([]byte, error) { return read(ctx, p, n) })
+		if part != nil || err != nil {
+			return part, err
+		}
+		if b.cfg.Replicas == 1 || doubts == maxDoubts {
+			break
+		}
+	}
+	if err := b.refuseGone(ctx, p); err != nil { // erased while it was read
+		return nil, err
+	}
+	return nil, &CorruptError{p.ref, 0, fmt.Errorf("part %d of the archive is missing", n)}
+}
+
+// leaderPart returns nil where there is no such part, by the word of a leader in touch with a majority.
 func (b *Broker) leaderPart(ctx context.Context, p place, n int) ([]byte, error) {
 	s, err := b.last(ctx, p.archiveStream(), p.part(n))
 	if err != nil {
 		return nil, err
 	}
 	if s == nil {
-		return nil, fmt.Errorf("part %d of the archive is missing", n)
+		return nil, nil
 	}
 	return s.data, nil
 }

@@ -42,7 +42,7 @@ type watch struct {
 	revived   time.Time
 
 	cancel context.CancelFunc
-	ended  sync.WaitGroup
+	ended  chan struct{}
 }
 
 // newWatch returns a watch that has looked once.
@@ -55,16 +55,23 @@ func newWatch(ctx context.Context, b *Broker) *watch {
 
 func (w *watch) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel = cancel
-	w.ended.Go(func() { w.run(ctx) })
+	w.cancel, w.ended = cancel, make(chan struct{})
+	go func() {
+		defer close(w.ended)
+		w.run(ctx)
+	}()
 }
 
-// close ends the looking, and waits for it.
-func (w *watch) close() {
-	if w.cancel != nil {
-		w.cancel()
+// close ends the looking, and waits for it: until ctx ends, since a server that is being started anew takes its time.
+func (w *watch) close(ctx context.Context) {
+	if w.cancel == nil {
+		return
 	}
-	w.ended.Wait()
+	w.cancel()
+	select {
+	case <-w.ended:
+	case <-ctx.Done():
+	}
 }
 
 func (w *watch) seen() *outlook { return w.last.Load() }
@@ -177,16 +184,22 @@ func (w *watch) lookAtLine(ctx context.Context, o *outlook) error {
 		return err
 	}
 	info := c.CachedInfo()
-	o.waiting, o.oldest = int64(min(info.NumPending, 1<<62)), time.Time{}
+	o.waiting = int64(min(info.NumPending, 1<<62))
 	w.line.Store(o.waiting)
 	if o.waiting == 0 {
+		o.oldest = time.Time{}
 		return nil
 	}
 	first, err := w.b.ask(ctx, runStream, leaderQuery{Seq: info.Delivered.Stream + 1, NextFor: runSubjects})
-	if err == nil && first != nil {
-		o.oldest = first.at
+	switch {
+	case err != nil:
+		return err
+	case first == nil:
+		o.oldest = time.Time{}
+	default: // both times are the servers': our own clock may be wrong
+		o.oldest = time.Now().Add(-info.TimeStamp.Sub(first.at))
 	}
-	return err
+	return nil
 }
 
 // lookAtStore finds out how much of what it may store an existing NATS has stored: our account, or the fullest of the servers
@@ -205,7 +218,10 @@ func (w *watch) lookAtStore(ctx context.Context, o *outlook) error {
 	}
 	if len(w.b.cfg.Monitor) > 0 && time.Since(w.monitored) > monitorEvery {
 		w.monitored = time.Now()
-		o.store = fullestStore(ctx, w.b.cfg.Monitor)
+		store, all := fullestStore(ctx, w.b.cfg.Monitor)
+		if all || store.ratio() > o.store.ratio() { // else the one that does not tell may be the one that was fullest
+			o.store = store
+		}
 	}
 	return nil
 }
@@ -232,7 +248,11 @@ func (w *watch) lookAtDisk(ctx context.Context, o *outlook) {
 		return
 	}
 	w.revived = time.Now()
-	w.b.log.Warn("disk has room again: NATS is started anew, since it takes nothing after a failed write")
+	why := "a write has failed although the disk has room"
+	if was.full || was.low {
+		why = "disk has room again"
+	}
+	w.b.log.Warn("NATS is started anew, since it takes nothing after a failed write", "cause", why)
 	if err := s.Revive(); err != nil {
 		w.b.log.Error("start NATS anew", "error", err)
 		return

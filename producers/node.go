@@ -105,14 +105,18 @@ func (n *Node) work(s *shift, job *broker.Job) {
 		n.metrics.attempts.WithLabelValues("gone").Inc()
 		log.Info("run dropped", "error", err)
 		n.drop(s, job)
-	case err != nil && s.ends():
+	case err != nil && s.ends() && cutShort(err):
 		n.metrics.attempts.WithLabelValues("released").Inc()
 		log.Info("run handed over")
 		n.giveBack(s, job, 0)
 	case err != nil:
 		n.metrics.attempts.WithLabelValues("failed").Inc()
 		log.Error("run given back", "error", err)
-		n.giveBack(s, job, retryDelay(job.Delivered))
+		delay := retryDelay(job.Delivered)
+		if s.ends() {
+			delay = 0 // it may be this node's own trouble
+		}
+		n.giveBack(s, job, delay)
 	default:
 		n.metrics.attempts.WithLabelValues("ended").Inc()
 		n.ack(s, job)
@@ -120,6 +124,11 @@ func (n *Node) work(s *shift, job *broker.Job) {
 		log.Info("run ended", "attempt", result.attempt, "status", result.status, "events", result.events,
 			"model_calls", result.modelCalls, "took", took.String())
 	}
+}
+
+// cutShort reports whether err says no more than that the work was stopped.
+func cutShort(err error) bool {
+	return errors.Is(err, errDraining) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // A run that nobody can work comes back ever later: what stands in its way may last.

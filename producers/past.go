@@ -8,6 +8,18 @@ import (
 	"github.com/midstream-dev/midstream/broker"
 )
 
+// recallWithin recalls as long as the response is wanted and has time left. Both are for walk to end.
+func (r *run) recallWithin(calls context.Context) error {
+	within, leave := r.shift.until(calls)
+	defer leave()
+	err := r.recall(within)
+	if err != nil && calls.Err() != nil && r.log.Err() == nil {
+		r.settleError(err, context.Cause(calls))
+		return nil
+	}
+	return err
+}
+
 // recall reads what the response goes on from: its conversation, or the items of its thread, oldest first. A response of the
 // thread, or a conversation, that was deleted since the request was accepted ends the run: its answer would be another one
 // without it; so does a thread that holds too much.

@@ -2,8 +2,11 @@ package producers
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"time"
 
+	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/producers/upstream"
 	"github.com/midstream-dev/midstream/schema"
 )
@@ -95,6 +98,46 @@ func TestPoison_PutsOffWhatIsHandedOutForEver(t *testing.T) {
 	for deliveries, want := range map[int]bool{1: false, 5: false, maxStrays: false, maxStrays + 1: true, maxStrays + 2: false, maxStrays + 3: true} {
 		if strays(deliveries) != want {
 			t.Errorf("delivery %d: put off %v", deliveries, !want)
+		}
+	}
+}
+
+// library is one in which a response of every thread is damaged, and, once it is patient, one that never answers.
+type library struct {
+	Library
+	patient bool
+}
+
+func (l library) Past(ctx context.Context, _ string, thread []string) ([]schema.Item, error) {
+	if len(thread) == 0 {
+		return nil, nil
+	}
+	if l.patient {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return nil, &broker.CorruptError{Err: errors.New("its archive has no part 1")}
+}
+
+// A run that cannot read what it goes on from is tried as often as any other, and has as much time.
+func TestPoison_ThreadThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for code, patient := range map[string]bool{schema.CodeAttempts: false, schema.CodeRunExpired: true} {
+		s := newStage(t)
+		s.config.MaxAttempts, s.config.Library = 3, library{s.broker, patient}
+		if patient {
+			s.config.MaxRun = time.Second
+		}
+		cmd := s.command(`{"model":"m","input":"hi"}`)
+		cmd.Thread = []string{"resp_damaged"}
+		if err := s.broker.Enqueue(t.Context(), cmd, nil); err != nil {
+			t.Fatal(err)
+		}
+		stop := s.node(t.Context())
+		resp := s.whole(s.records(cmd.Ref()))
+		stop()
+		if resp.Status != schema.StatusFailed || resp.Error.Code != code {
+			t.Errorf("%s, error %+v, want %s", resp.Status, resp.Error, code)
 		}
 	}
 }

@@ -90,10 +90,12 @@ func (r *run) drive(ctx context.Context) error {
 		return err
 	case left <= 0:
 		return r.fail(ctx, expired())
+	case r.fold.Idle >= r.node.MaxAttempts:
+		return r.fail(ctx, tooManyAttempts(r.fold.Idle))
 	}
 	calls, stop := context.WithTimeoutCause(wanted, left, errRunExpired)
 	defer stop()
-	if err := r.recall(ctx); err != nil {
+	if err := r.recallWithin(calls); err != nil {
 		return err
 	}
 	r.readContext()

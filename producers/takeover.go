@@ -19,12 +19,6 @@ func (r *run) takeOver(ctx context.Context) error {
 	if r.cause == nil && !r.passes {
 		r.cause = failedList(r.seq.State().Items())
 	}
-	if r.fold.Idle >= r.node.MaxAttempts {
-		r.cause = &schema.ResponseError{
-			Code: schema.CodeAttempts, Type: schema.TypeServer,
-			Message: fmt.Sprintf("The response was tried %d times without getting on.", r.fold.Idle),
-		}
-	}
 	if r.cause != nil {
 		return nil
 	}
@@ -35,6 +29,13 @@ func (r *run) takeOver(ctx context.Context) error {
 		return nil
 	}
 	return r.closeOpen(ctx)
+}
+
+func tooManyAttempts(n int) *schema.ResponseError {
+	return &schema.ResponseError{
+		Code: schema.CodeAttempts, Type: schema.TypeServer,
+		Message: fmt.Sprintf("The response was tried %d times without getting on.", n),
+	}
 }
 
 // failedList returns why a response fails one of whose tool lists has failed.

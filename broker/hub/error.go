@@ -16,7 +16,7 @@ var (
 	// its cursor.
 	ErrCut = errors.New("stream cut")
 	// ErrHole: a record does not carry on where the one before it ended. It is what a [Source]'s yield returns then: whoever
-	// reads from several replicas may ask another one.
+	// reads from several replicas may ask another one. A [Source] returns it too, for what stands there and is no record.
 	ErrHole = errors.New("hole in the log")
 )
 

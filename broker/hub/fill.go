@@ -93,6 +93,9 @@ func (h *hub) readOn() (progress bool) {
 		hole = h.read(rec)
 		return hole
 	})
+	if hole == nil && errors.Is(err, ErrHole) {
+		hole = err
+	}
 	h.mu.RLock()
 	progress = h.position > after
 	h.mu.RUnlock()

@@ -80,6 +80,9 @@ func (f *Follower) readTurn(ctx context.Context) (*batch, error) {
 	h.mu.RUnlock()
 	h.hubs.metrics.lagReads.Inc()
 	err := h.hubs.src.Read(ctx, h.ref, after, upto, b.add)
+	if b.hole == nil && errors.Is(err, ErrHole) {
+		b.hole = err
+	}
 	if errors.Is(err, errEnough) || b.hole != nil {
 		err = nil
 	}
