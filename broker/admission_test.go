@@ -168,3 +168,20 @@ func TestAdmission_WatchesTheStore(t *testing.T) {
 	b := mustOpen(t, external(host(t, s)), func(c *Config) { c.Monitor = []string{monitor.URL} })
 	wantFull(t, b, BoundStore)
 }
+
+// A monitor that does not answer takes no time from the others, and lifts no bound that was seen.
+func TestAdmission_OneSilentMonitorHidesNothing(t *testing.T) {
+	t.Parallel()
+	full := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte(`{"jetstream":{"config":{"max_storage":1000},"stats":{"storage":901}}}`))
+	}))
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(full.Close)
+	t.Cleanup(silent.Close)
+	ctx, cancel := context.WithTimeout(testContext(t), time.Second)
+	defer cancel()
+	store, all := fullestStore(ctx, []string{silent.URL, full.URL})
+	if store != (level{901, 1000}) || all {
+		t.Errorf("%+v, all have told: %t", store, all)
+	}
+}

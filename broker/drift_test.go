@@ -115,3 +115,22 @@ func TestReadiness(t *testing.T) {
 		}
 	}
 }
+
+// A stream without a leader hides neither the others nor what was known of it.
+func TestDriftWatch_AStreamWithoutALeader(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t)
+	w := &watcher{b: b}
+	lost := []Drift{{Stream: "MS_LOG_0", Server: "n1", Missing: 3}}
+	w.tell(looks("MS_LOG_0", map[string]replica{"n1": {}, "n2": {}}), lost)
+	other := looks("MS_LOG_1", map[string]replica{"n1": {}})
+	other.silent = []string{"MS_LOG_0"}
+	w.tell(other, nil)
+	if !slices.Equal(w.found, lost) || !slices.Equal(w.deaf, other.silent) {
+		t.Errorf("knows of %v, and that nobody tells of %v", w.found, w.deaf)
+	}
+	w.tell(looks("MS_LOG_0", map[string]replica{"n1": {}, "n2": {}}), nil)
+	if len(w.found) != 0 {
+		t.Errorf("still: %v", w.found)
+	}
+}

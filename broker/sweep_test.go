@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"github.com/midstream-dev/midstream/schema"
 )
@@ -186,4 +187,37 @@ func TestSweep_KeepsTheWholeCommand(t *testing.T) {
 	if diff := cmp.Diff(cmd, mustClaim(t, b).Command); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// What a sweep knows to be over it still knows behind one that was cut short.
+func TestSweep_KeepsWhatItKnows(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t, func(c *Config) { c.Partitions = 1 })
+	for i := range 8 {
+		mustFinish(t, b, fmt.Sprintf("resp_over%d", i), "all told", true)
+	}
+	if n := mustSweep(t, b); n != 0 || len(b.sweeper.done[0]) != 8 {
+		t.Fatalf("found %d, knows %d to be over", n, len(b.sweeper.done[0]))
+	}
+	mustFinish(t, b, "resp_another", "all told", true)
+	ctx, cancel := context.WithCancel(testContext(t))
+	defer cancel()
+	direct := b.conns.queue
+	b.conns.queue = closedConn(t, b) // the question about the new one has no answer
+	_, err := b.SweepRuns(ctx)
+	b.conns.queue = direct
+	if err == nil || len(b.sweeper.done[0]) != 8 {
+		t.Errorf("cut short (%v), it knows %d to be over", err, len(b.sweeper.done[0]))
+	}
+}
+
+// closedConn is a connection on which nothing is answered.
+func closedConn(t *testing.T, b *Broker) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(b.server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	return nc
 }
