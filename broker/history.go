@@ -41,7 +41,10 @@ func (b *Broker) Read(ctx context.Context, ref schema.Ref) (*History, error) {
 		return nil, fmt.Errorf("read log %s: %w", ref, err)
 	}
 	if tip > 0 {
-		return b.readLog(ctx, p, tip)
+		h, err := b.readLog(ctx, p, tip)
+		if !errors.Is(err, errAged) {
+			return h, err
+		}
 	}
 	h, err := b.unseal(ctx, p)
 	if errors.Is(err, errDigestOnly) {
@@ -111,6 +114,9 @@ func (b *Broker) readLog(ctx context.Context, p place, tip uint64) (*History, er
 		if errors.Is(err, errHistory) || closed(err) {
 			return nil, fmt.Errorf("read log %s: %w", p.ref, err)
 		}
+		if h.position == before && err == nil && b.aged(ctx, p, tip) {
+			return nil, fmt.Errorf("read log %s: %w", p.ref, errAged)
+		}
 		if h.position < tip && wait.wait(ctx) != nil {
 			return nil, fmt.Errorf("read log %s: %w", p.ref, errors.Join(ctx.Err(), err))
 		}
@@ -119,6 +125,15 @@ func (b *Broker) readLog(ctx context.Context, p place, tip uint64) (*History, er
 		b.damaged(p.logStream(), doubt)
 	}
 	return h.history(), nil
+}
+
+// errAged says that a log has aged out while it was read.
+var errAged = errors.New("the log has aged out meanwhile")
+
+// aged reports whether the record at the tip of a log is gone, so that nobody will ever read up to it.
+func (b *Broker) aged(ctx context.Context, p place, tip uint64) bool {
+	last, err := b.end(ctx, p.logStream(), p.log())
+	return err == nil && (last == nil || last.position < tip)
 }
 
 var errHistory = fmt.Errorf("log is larger than %d bytes", maxHistory)

@@ -8,12 +8,13 @@ import (
 	"github.com/midstream-dev/midstream/broker"
 )
 
-// recallWithin recalls as long as the response is wanted and has time left. Both are for walk to end.
-func (r *run) recallWithin(calls context.Context) error {
+// recallWithin recalls as long as the response is wanted and has time left, and leaves it to walk to end one that is not or has
+// none. A node that is to stop leaves all of it to another attempt.
+func (r *run) recallWithin(ctx, calls context.Context) error {
 	within, leave := r.shift.until(calls)
 	defer leave()
 	err := r.recall(within)
-	if err != nil && calls.Err() != nil && r.log.Err() == nil {
+	if err != nil && calls.Err() != nil && ctx.Err() == nil && r.log.Err() == nil {
 		r.settleError(err, context.Cause(calls))
 		return nil
 	}

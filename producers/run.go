@@ -95,7 +95,7 @@ func (r *run) drive(ctx context.Context) error {
 	}
 	calls, stop := context.WithTimeoutCause(wanted, left, errRunExpired)
 	defer stop()
-	if err := r.recallWithin(calls); err != nil {
+	if err := r.recallWithin(ctx, calls); err != nil {
 		return err
 	}
 	r.readContext()
