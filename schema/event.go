@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -93,10 +94,12 @@ func ParseEvent(data []byte) (Event, error) {
 		return Event{}, fmt.Errorf("parse event: %w", err)
 	}
 	if e.Type == "" {
-		return Event{}, fmt.Errorf("parse event: no type")
+		return Event{}, fmt.Errorf("parse event: %w", errNoType)
 	}
 	return e, nil
 }
+
+var errNoType = errors.New("no type")
 
 // Index returns the output index, or -1 where the event has none.
 func (e *Event) Index() int { return indexOf(e.OutputIndex) }

@@ -25,6 +25,10 @@ const (
 	// MaxRecordEvents and MaxRecordBytes bound what is committed in one record.
 	MaxRecordEvents = 256
 	MaxRecordBytes  = 64 << 10
+	// MaxEvent is the largest event that a producer may send, in bytes.
+	MaxEvent = 1 << 20
+	// MaxProducers is the most producers of one response.
+	MaxProducers = 16
 	// MaxPayload is the largest message that NATS must carry: a terminal event repeats the whole output.
 	MaxPayload = 8 << 20
 	// MaxOutput bounds the output of one response so that its terminal event fits into MaxPayload.

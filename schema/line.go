@@ -14,6 +14,7 @@ type line struct {
 	closed   bool // output_item.done was given out
 	broken   bool // a rule was broken: nothing more is taken of it
 	failed   bool // its producer said that the tool failed
+	left     bool // its producer has gone: what is there of the item is all
 	part     partKey
 	explicit bool // the producer itself opened the part that is open
 	shut     map[partKey]bool

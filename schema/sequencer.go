@@ -174,7 +174,7 @@ func (q *Sequencer) flows(l *line, e *Event) bool {
 
 // drain gives out the events of the line that holds the wire, and of the next one when it is done.
 func (q *Sequencer) drain(b *burst) {
-	for len(q.lines) > 0 && q.lines[0].named {
+	for len(q.lines) > 0 && (q.lines[0].named || q.lines[0].left) {
 		l := q.lines[0]
 		for i := l.ready(q); i >= 0; i = l.ready(q) {
 			e := l.held[i]
@@ -182,11 +182,55 @@ func (q *Sequencer) drain(b *burst) {
 			q.release(l.producer, &e)
 			b.emit(l, e)
 		}
-		if !l.closed {
+		switch {
+		case l.closed:
+			q.lines = q.lines[1:]
+		case l.left:
+			q.cutOff(b, l)
+		default:
 			return
 		}
-		q.lines = q.lines[1:]
 	}
+}
+
+// cutOff takes the line that holds the wire out, ended with what is there of it.
+func (q *Sequencer) cutOff(b *burst, l *line) {
+	if l.named {
+		b.cut(l)
+	}
+	q.drop(l)
+}
+
+// Unfinished returns the items of a producer that are not done, each by the producer's own name or its kind.
+func (q *Sequencer) Unfinished(producer string) (items []string) {
+	for _, l := range q.lines {
+		if l.producer == producer && !l.done {
+			items = append(items, q.nameOf(l))
+		}
+	}
+	return items
+}
+
+func (q *Sequencer) nameOf(l *line) string {
+	for name, other := range q.local {
+		if other == l && name.id != "" {
+			return name.id
+		}
+	}
+	return "of kind " + l.kind
+}
+
+// Leave says that nothing more comes from a producer. An item of it that is not done ends with what is there of it, when its
+// turn on the wire comes: as incomplete. An item of which nobody can say what it was is dropped.
+func (q *Sequencer) Leave(producer string) ([]Event, error) {
+	b := burst{q: q}
+	for _, l := range q.lines {
+		if l.producer == producer && !l.done {
+			l.left = true
+		}
+	}
+	q.drain(&b)
+	return b.result(nil)
 }
 
 // OnWire reports whether an item of the producer, by its local id, has begun to be given out.
@@ -209,11 +253,7 @@ func (q *Sequencer) Abort() ([]Event, error) {
 		if len(q.lines) == 0 {
 			break
 		}
-		l := q.lines[0]
-		if l.named {
-			b.cut(l)
-		}
-		q.drop(l)
+		q.cutOff(&b, q.lines[0])
 		if b.err != nil {
 			return b.result(nil)
 		}
