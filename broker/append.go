@@ -46,6 +46,7 @@ type message struct {
 
 // stored is a message as it stands in a stream.
 type stored struct {
+	subject  string
 	position uint64
 	header   nats.Header
 	data     []byte
@@ -178,10 +179,11 @@ type leaderQuery struct {
 type leaderAnswer struct {
 	Error   *jetstream.APIError `json:"error"`
 	Message *struct {
-		Seq  uint64    `json:"seq"`
-		Hdrs []byte    `json:"hdrs"`
-		Data []byte    `json:"data"`
-		Time time.Time `json:"time"`
+		Subject string    `json:"subject"`
+		Seq     uint64    `json:"seq"`
+		Hdrs    []byte    `json:"hdrs"`
+		Data    []byte    `json:"data"`
+		Time    time.Time `json:"time"`
 	} `json:"message"`
 }
 
@@ -254,5 +256,5 @@ func (b *Broker) ask(ctx context.Context, stream string, q leaderQuery) (*stored
 	if err != nil && len(m.Hdrs) > 0 {
 		return nil, fmt.Errorf("ask leader of %s: headers: %w", stream, err)
 	}
-	return &stored{m.Seq, header, m.Data, m.Time}, nil
+	return &stored{m.Subject, m.Seq, header, m.Data, m.Time}, nil
 }

@@ -23,7 +23,9 @@ const (
 	DefaultRunBytes   = 256 << 20
 	// DefaultConversationBytes is room for some thousand long conversations.
 	DefaultConversationBytes = 4 << 30
-	DefaultAckWait           = 6 * time.Second
+	// DefaultIngestBytes is room for what other producers send in the time of a log.
+	DefaultIngestBytes = 1 << 30
+	DefaultAckWait     = 6 * time.Second
 	// DefaultQueued is sixteen times what one node works at by default; behind so many a run waits for minutes.
 	DefaultQueued = 4096
 	// DefaultQueueWait is about when whoever waits for a first word gives up.
@@ -77,6 +79,8 @@ type Config struct {
 	LogBytes, RunBytes int64
 	// ConversationBytes bounds all conversations together (0: 4 GiB). They have no age: they are kept until they are deleted.
 	ConversationBytes int64
+	// IngestBytes bounds what other producers have sent in the last LogAge (0: 1 GiB).
+	IngestBytes int64
 
 	// Queued bounds how many runs of the whole cluster wait for a worker (0: 4 096), QueueWait how long the first of them may
 	// have waited (0: 1 min). Beyond either nothing more is enqueued.
@@ -120,6 +124,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.LogBytes, DefaultLogBytes)
 	orDefault(&c.RunBytes, DefaultRunBytes)
 	orDefault(&c.ConversationBytes, DefaultConversationBytes)
+	orDefault(&c.IngestBytes, DefaultIngestBytes)
 	orDefault(&c.Queued, DefaultQueued)
 	orDefault(&c.QueueWait, DefaultQueueWait)
 	orDefault(&c.AckWait, DefaultAckWait)

@@ -165,7 +165,7 @@ func (b *Broker) fetchFacts(ctx context.Context, v *view, tip uint64) error {
 	for v.position < tip {
 		before := v.position
 		last, err := b.fetch(ctx, conversationStream, v.subject, before, tip, func(m *jetstream.RawStreamMsg) error {
-			return v.hear(&stored{m.Sequence, m.Header, m.Data, m.Time})
+			return v.hear(&stored{position: m.Sequence, header: m.Header, data: m.Data, at: m.Time})
 		})
 		if err != nil || last == before {
 			return err

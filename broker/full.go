@@ -20,6 +20,8 @@ const (
 	BoundLog Bound = "log"
 	// BoundConversations: the rest of the conversations' stream belongs to the answers of open runs.
 	BoundConversations Bound = "conversations"
+	// BoundIngest: what producers have sent in the last hours fills its stream.
+	BoundIngest Bound = "ingest"
 	// BoundStore: the rest of what NATS may store, the archive above all, belongs to open runs.
 	BoundStore Bound = "store"
 	// BoundDisk: the disk of the embedded server is nearly full.

@@ -20,11 +20,8 @@ const (
 	metaProbe      = "midstream-key-probe" // of the run stream alone
 )
 
-// Sizes of the small streams.
-const (
-	ingestBytes  = 1 << 30
-	controlBytes = 64 << 20
-)
+// controlBytes is the size of the control stream.
+const controlBytes = 64 << 20
 
 // prepare makes the streams that are not there, checks those that are, and returns the number of partitions. What the first
 // start has fixed is checked before anything is changed.
@@ -95,7 +92,7 @@ func (c Config) streams(partitions int) []jetstream.StreamConfig {
 		all = append(all, c.log(p, partitions), c.archive(p))
 	}
 	all = append(all,
-		c.stream(ingestStream, ingestSubjects, c.LogAge, ingestBytes),
+		c.ingest(),
 		c.control(),
 		// A conversation lives until it is deleted: an age would take its beginning away while it goes on.
 		c.stream(conversationStream, conversationSubjects, 0, c.ConversationBytes),
@@ -128,6 +125,13 @@ func (c Config) archive(p int) jetstream.StreamConfig {
 	return c.stream(archiveStream+strconv.Itoa(p), archiveSubjects(p), c.ArchiveAge, -1)
 }
 
+// ingest republishes no more than that something came: whoever hears of it reads it in the order of the stream.
+func (c Config) ingest() jetstream.StreamConfig {
+	s := c.stream(ingestStream, ingestSubjects, c.LogAge, c.IngestBytes)
+	s.RePublish = &jetstream.RePublish{Source: ingestSubjects, Destination: fedSubjects, HeadersOnly: true}
+	return s
+}
+
 func (c Config) control() jetstream.StreamConfig {
 	s := c.stream(controlStream, controlSubjects, c.LogAge, controlBytes)
 	s.MaxMsgsPerSubject = 1
@@ -158,10 +162,12 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 		return fmt.Errorf("stream %s: %w; mend it with the nats tool, or use another NATS account", want.Name, err)
 	}
 	probe := want.Metadata[metaProbe]
-	if have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes && have.Replicas == want.Replicas && have.Metadata[metaProbe] == probe {
+	unfed := have.RePublish == nil && want.RePublish != nil
+	if have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes && have.Replicas == want.Replicas &&
+		have.Metadata[metaProbe] == probe && !unfed {
 		return nil
 	}
-	have.MaxAge, have.MaxBytes, have.Replicas = want.MaxAge, want.MaxBytes, want.Replicas
+	have.MaxAge, have.MaxBytes, have.Replicas, have.RePublish = want.MaxAge, want.MaxBytes, want.Replicas, want.RePublish
 	if probe != "" {
 		have.Metadata[metaProbe] = probe
 	}
@@ -190,6 +196,7 @@ func mismatch(have, want jetstream.StreamConfig) error {
 		return fmt.Errorf("keeps %d messages a subject, not %d", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
 	case have.AllowDirect != want.AllowDirect:
 		return fmt.Errorf("direct access is %t, not %t", have.AllowDirect, want.AllowDirect)
+	case want.RePublish != nil && have.RePublish == nil && want.Name == ingestStream: // as it was before producers could send
 	case want.RePublish != nil && (have.RePublish == nil || *have.RePublish != *want.RePublish):
 		return errors.New("does not republish to the live subject")
 	}

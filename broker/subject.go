@@ -26,6 +26,7 @@ const (
 	eraseCall = "$JS.API.STREAM.MSG.DELETE."
 
 	controlPrefix = "ms.control."
+	fedPrefix     = "ms.fed."
 )
 
 // goneToken takes the place of a part number in the archive: a message there says that the response was erased.
@@ -69,7 +70,13 @@ func (p place) gone() string { return p.subject("ms.archive.") + "." + goneToken
 func (p place) archived() string { return p.subject("ms.archive.") + ".*" }
 
 // control is the subject of requests to cancel.
-func (p place) control() string { return controlPrefix + p.ref.Tenant() + "." + p.ref.Response() }
+func (p place) control() string { return p.tail(controlPrefix) }
+
+// ingest is the subject of what a producer sends; fed is where word of it is republished.
+func (p place) ingest(producer string) string { return p.tail("ms.ingest.") + "." + producer }
+func (p place) fed() string                   { return p.tail(fedPrefix) + ".*" }
+
+func (p place) tail(family string) string { return family + p.ref.Tenant() + "." + p.ref.Response() }
 
 func (p place) subject(family string) string {
 	return family + strconv.Itoa(p.partition) + "." + p.ref.Tenant() + "." + p.ref.Response()
@@ -90,6 +97,9 @@ func logRef(subject string) (schema.Ref, error) {
 	return schema.NewRef(tokens[3], tokens[4])
 }
 
+// producerOf reads the producer out of what place.ingest has written.
+func producerOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
 func runSubject(ref schema.Ref) string { return "ms.run." + ref.Tenant() + "." + ref.Response() }
 
 // conversationSubject checks both tokens: an id from outside must not read a whole tenant.
@@ -105,6 +115,7 @@ func archiveSubjects(p int) string { return fmt.Sprintf("ms.archive.%d.*.*.*", p
 const (
 	runSubjects     = "ms.run.*.*"
 	ingestSubjects  = "ms.ingest.*.*.*"
+	fedSubjects     = fedPrefix + "{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"
 	controlSubjects = controlPrefix + "*.*"
 
 	conversationSubjects = "ms.conversation.*.*"
