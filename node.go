@@ -119,7 +119,7 @@ func (n *node) openServer(cfg *Config, servers map[string]mcp.Server) {
 	n.server = sseserver.New(sseserver.Config{
 		Broker: n.broker, Library: n.broker, Control: n.broker, Conversations: n.broker,
 		Follow: sseserver.Following(n.broker.Follow), Expect: n.broker.Expect, RetryAt: n.broker.RetryAt,
-		Admit: door.admit, Models: door.models, Errands: errands{n.router, n.broker},
+		Ingest: n.broker, Admit: door.admit, Models: door.models, Errands: errands{n.router, n.broker},
 		Mount: mount, LoopbackHosts: !cfg.InsecureListen, Origins: cfg.CORS.Origins,
 		Logger: n.log, Registry: n.registry, Tracer: n.traces.tracer, Limits: cfg.face(),
 	})

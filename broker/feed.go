@@ -46,16 +46,21 @@ func (b *Broker) Feed(ref schema.Ref) (*Feed, error) {
 	return f, nil
 }
 
+// Stored returns the next batch, or nil where no more is stored by now.
+func (f *Feed) Stored(ctx context.Context) (*Sent, error) {
+	sent, err := f.b.NextSent(ctx, f.ref, "", f.position)
+	if sent != nil {
+		f.position = sent.Position
+	}
+	return sent, err
+}
+
 // Next waits for the next batch. It fails with ctx's error, or when the broker is closed.
 func (f *Feed) Next(ctx context.Context) (*Sent, error) {
 	for pause := feedAsksMin; ; pause = min(2*pause, feedAsksMax) {
-		sent, err := f.b.NextSent(ctx, f.ref, "", f.position)
-		if err != nil {
-			return nil, err
-		}
-		if sent != nil {
-			f.position = sent.Position
-			return sent, nil
+		sent, err := f.Stored(ctx)
+		if sent != nil || err != nil {
+			return sent, err
 		}
 		if err := f.wait(ctx, pause); err != nil {
 			return nil, err

@@ -24,6 +24,8 @@ const (
 	DefaultMaxRun      = time.Hour
 	DefaultSweepEvery  = 5 * time.Minute
 	DefaultDrainCalls  = 10 * time.Second
+	// DefaultProducerIdle outlasts the thinking of a model that says nothing meanwhile.
+	DefaultProducerIdle = 2 * time.Minute
 
 	// maxParallelCalls bounds the tool calls of one run that are under way at once.
 	maxParallelCalls = 16
@@ -41,6 +43,8 @@ type Queue interface {
 	Read(ctx context.Context, ref schema.Ref) (*broker.History, error)
 	// Writer appends to a log that was read, as one attempt.
 	Writer(h *broker.History, attempt int, nonce string) *broker.Writer
+	// Feed gives what other producers send of a response, from the beginning, in the order in which it is stored.
+	Feed(ref schema.Ref) (*broker.Feed, error)
 }
 
 // Sweeper finds runs that have lost their job. [broker.Broker] is one.
@@ -107,7 +111,9 @@ type Config struct {
 	MaxTurns    int           // model calls of one run
 	MaxAttempts int           // attempts in a row that got nowhere
 	MaxRun      time.Duration // from the request to the terminal event
-	SweepEvery  time.Duration // between two sweeps, on average
+	// ProducerIdle is how long a producer that feeds a response may be silent before it has ended.
+	ProducerIdle time.Duration
+	SweepEvery   time.Duration // between two sweeps, on average
 	// DrainCalls is how long tool calls that are under way may still take when the node is to stop.
 	DrainCalls time.Duration
 
@@ -125,6 +131,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxRun, DefaultMaxRun)
 	setDefault(&c.SweepEvery, DefaultSweepEvery)
 	setDefault(&c.DrainCalls, DefaultDrainCalls)
+	setDefault(&c.ProducerIdle, DefaultProducerIdle)
 	if c.Idempotent == nil {
 		c.Idempotent = func(string, string) bool { return false }
 	}

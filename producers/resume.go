@@ -61,11 +61,17 @@ func (r *run) rewind() error {
 	at := len(r.records) - 1
 	for ; at >= 0 && r.records[at].Kind != schema.RecordCall; at-- {
 	}
-	back := &replay{whole: r.fold}
-	r.replay = back
 	if at < 0 {
+		r.replay = &replay{whole: r.fold}
 		return upstream.ErrForgotten
 	}
+	return r.rewindTo(at)
+}
+
+// rewindTo puts the run where it was behind a record. What the log has behind that is to be said again.
+func (r *run) rewindTo(at int) error {
+	back := &replay{whole: r.fold}
+	r.replay = back
 	for _, rec := range r.records[at+1:] {
 		for rest := rec.Frames; len(rest) > 0; {
 			f, more, err := schema.CutFrame(rest)

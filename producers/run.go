@@ -95,6 +95,9 @@ func (r *run) drive(ctx context.Context) error {
 	}
 	calls, stop := context.WithTimeoutCause(wanted, left, errRunExpired)
 	defer stop()
+	if len(r.req.Producers()) > 0 {
+		return r.relay(ctx, calls)
+	}
 	if err := r.recallWithin(ctx, calls); err != nil {
 		return err
 	}

@@ -73,6 +73,10 @@ const (
 	CodeUpstreamProtocol = "upstream_protocol"
 	// CodeTurns: the run reached its limit of model calls.
 	CodeTurns = "max_turns_exceeded"
+	// CodeOrder: what a producer sent breaks a rule of the canonical order, or does not follow what it sent before.
+	CodeOrder = "event_order"
+	// CodeProducerLost: a producer was silent for too long before it had ended.
+	CodeProducerLost = "producer_lost"
 	// CodeRunExpired: the run reached its limit of time.
 	CodeRunExpired = "run_expired"
 	// CodeAttempts: the run was tried too often without progress.

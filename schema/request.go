@@ -38,7 +38,21 @@ type CreateRequest struct {
 	PromptCacheKey     *string        `json:"prompt_cache_key,omitzero"`
 	SafetyIdentifier   *string        `json:"safety_identifier,omitzero"`
 	User               *string        `json:"user,omitzero"`
+	Midstream          *Sources       `json:"midstream,omitzero"` // no member of the API: who feeds the response
 	Rest               jsontext.Value `json:",embed"`
+}
+
+// Sources says that others bring the events of a response: no model is called and no tool run for it here.
+type Sources struct {
+	Producers []string `json:"producers"`
+}
+
+// Producers are those that feed the response; none for a response that is made here.
+func (r *CreateRequest) Producers() []string {
+	if r.Midstream == nil {
+		return nil
+	}
+	return r.Midstream.Producers
 }
 
 // Input is the items that a request brings. A plain string is read as one user message.

@@ -100,7 +100,8 @@ type Run struct {
 	Unmade []string
 	Chain  Digest
 
-	called int // attempt that made the call
+	called int  // attempt that made the call
+	relays bool // others feed the response
 }
 
 // FoldRun folds a log from its request record.
@@ -148,7 +149,7 @@ func (r *Run) Apply(rec *Record) error {
 func (r *Run) applyBody(rec *Record) (err error) {
 	switch rec.Kind {
 	case RecordRequest:
-		r.Command, err = ParseCommand(rec.Body)
+		return r.begin(rec.Body)
 	case RecordClaim:
 		r.Attempt, r.Nonce, r.Idle, r.Unmade = rec.Attempt, rec.Nonce, r.Idle+1, nil
 		var c Claim
@@ -167,8 +168,8 @@ func (r *Run) applyBody(rec *Record) (err error) {
 		}
 		return err
 	case RecordEvents: // what a model says is no progress by itself: see settled
-		if r.Call != nil && r.called < rec.Attempt {
-			r.Idle = 0 // but of a call that was taken up it is: nothing of it is said again
+		if r.relays || r.Call != nil && r.called < rec.Attempt {
+			r.Idle = 0 // but of a call that was taken up, or of other producers, it is: nothing of it is said again
 		}
 		return nil
 	case RecordCall:
@@ -191,6 +192,19 @@ func (r *Run) applyBody(rec *Record) (err error) {
 	}
 	r.Idle = 0
 	return err
+}
+
+func (r *Run) begin(body []byte) error {
+	cmd, err := ParseCommand(body)
+	if err != nil {
+		return err
+	}
+	req, err := cmd.Parse()
+	if err != nil {
+		return err
+	}
+	r.Command, r.relays = cmd, len(req.Producers()) > 0
+	return nil
 }
 
 // InDoubt reports whether nobody can tell if a call of the last turn was made.

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -11,7 +12,7 @@ import (
 func (r *CreateRequest) validate() *Error {
 	for _, check := range []func() *Error{
 		r.validateModel, r.validateInput, r.validateShapes, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateParams,
-		r.validateConversation, r.validateToolChoice, r.validateStreamOptions,
+		r.validateConversation, r.validateToolChoice, r.validateStreamOptions, r.validateSources,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -31,10 +32,39 @@ func (r *CreateRequest) validateModel() *Error {
 }
 
 func (r *CreateRequest) validateInput() *Error {
-	if len(r.Input) == 0 && r.PreviousResponseID == nil && r.echoConversation() == nil && r.Generates() {
+	if len(r.Input) == 0 && r.PreviousResponseID == nil && r.echoConversation() == nil && r.Generates() &&
+		r.Midstream == nil {
 		return Refuse(CodeMissing, "input", "Missing required parameter: 'input'.")
 	}
 	return checkItems("input", r.Input)
+}
+
+// validateSources checks who feeds the response.
+func (r *CreateRequest) validateSources() *Error {
+	if r.Midstream == nil {
+		return nil
+	}
+	const param = "midstream.producers"
+	producers := r.Midstream.Producers
+	switch {
+	case len(producers) == 0:
+		return Refuse(CodeMissing, param, "Missing required parameter: '%s'.", param)
+	case len(producers) > MaxProducers:
+		return Refuse(CodeInvalidValue, param, "More than %d producers.", MaxProducers)
+	case r.echoConversation() != nil:
+		return Refuse(CodeExclusive, "conversation", "A response that producers feed cannot be part of a conversation.")
+	case !r.Generates():
+		return Refuse(CodeExclusive, "generate", "A response that producers feed is always an answer.")
+	}
+	for i, p := range producers {
+		if !ValidToken(p) {
+			return Refuse(CodeInvalidValue, param, "'%s[%d]' must match ^[A-Za-z0-9_-]{1,64}$.", param, i)
+		}
+		if slices.Contains(producers[:i], p) {
+			return Refuse(CodeInvalidValue, param, "The producer '%s' is named twice.", p)
+		}
+	}
+	return nil
 }
 
 // validateShapes checks the members that are passed on raw.

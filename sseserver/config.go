@@ -138,6 +138,8 @@ type Config struct {
 	Admit func(context.Context, *schema.CreateRequest) error
 	// Errands answers POST /v1/responses/input_tokens and /compact. Nil means that there are no such routes.
 	Errands Errands
+	// Ingest keeps what other producers send. Nil means that there is no such route.
+	Ingest Ingest
 	// Models lists what GET /v1/models shows. Nil shows an empty list.
 	Models func(context.Context) ([]Model, error)
 	// Tenants says whose a request is. Nil means that all are of the tenant "default".
@@ -184,7 +186,9 @@ type Limits struct {
 	WriteTimeout  time.Duration // for the peer to take each 32 KiB: 10 s
 	FindTimeout   time.Duration // to find what a create request refers to: 10 s
 	CommitTimeout time.Duration // to commit a command and its request record: 30 s
-	Heartbeat     time.Duration // of silence before a comment is sent: 15 s
+	// ProducerTimeout is how long a producer may be silent in the middle of a body: 2 min.
+	ProducerTimeout time.Duration
+	Heartbeat       time.Duration // of silence before a comment is sent: 15 s
 
 	// DrainSpread is over how long a drain spreads its cuts, so that not all subscribers reconnect at once: 1 s.
 	DrainSpread time.Duration
@@ -206,6 +210,7 @@ func (l Limits) withDefaults() Limits {
 	l.WriteTimeout = cmp.Or(l.WriteTimeout, 10*time.Second)
 	l.FindTimeout = cmp.Or(l.FindTimeout, 10*time.Second)
 	l.CommitTimeout = cmp.Or(l.CommitTimeout, 30*time.Second)
+	l.ProducerTimeout = cmp.Or(l.ProducerTimeout, 2*time.Minute)
 	l.Heartbeat = cmp.Or(l.Heartbeat, 15*time.Second)
 	l.DrainSpread = cmp.Or(l.DrainSpread, time.Second)
 	l.DrainTimeout = cmp.Or(l.DrainTimeout, 15*time.Second)

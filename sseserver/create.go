@@ -126,10 +126,21 @@ func (s *Server) parse(ctx context.Context, body []byte) (*schema.CreateRequest,
 	if refusal != nil {
 		return nil, refusal
 	}
+	if len(req.Producers()) > 0 {
+		return req, s.admitFed()
+	}
 	if err := s.cfg.Admit(ctx, req); err != nil {
 		return nil, err
 	}
 	return req, nil
+}
+
+// admitFed refuses a response that producers feed where there is no way in for them.
+func (s *Server) admitFed() error {
+	if s.cfg.Ingest == nil {
+		return schema.Refuse(schema.CodeUnsupported, "midstream", "No producer can feed a response here.")
+	}
+	return nil
 }
 
 // place makes the response of an order, unless an earlier request with the same key has. After its first write was tried,

@@ -20,6 +20,7 @@ type Server struct {
 	subscribers *subscribers
 	origins     *http.CrossOriginProtection // nil lets all in
 	buckets     *buckets
+	courses     courses
 	placing     *semaphore.Weighted // bytes of the bodies whose responses are being made
 	sockets     sync.WaitGroup      // the handlers of WebSockets, for which net/http does not wait
 }
@@ -34,7 +35,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, echo: echo.New(),
 		metrics: newMetrics(cfg.Registry), subscribers: newSubscribers(),
-		origins: guardOf(cfg.Origins), buckets: newBuckets(cfg.RequestsPerMinute),
+		origins: guardOf(cfg.Origins), buckets: newBuckets(cfg.RequestsPerMinute), courses: newCourses(),
 		placing: semaphore.NewWeighted(max(cfg.PlacingBytes, cfg.MaxBody)),
 	}
 	s.echo.HideBanner, s.echo.HidePort = true, true
@@ -56,6 +57,9 @@ func (s *Server) route() {
 	s.echo.DELETE("/v1/responses/:id", s.delete, s.checkErrand)
 	s.echo.POST("/v1/responses/:id/cancel", s.cancel)
 	s.look("/v1/responses/:id/input_items", s.inputItems)
+	if s.cfg.Ingest != nil {
+		s.echo.POST("/v1/responses/:id/events", s.ingest)
+	}
 	if s.cfg.Errands != nil {
 		s.echo.POST(pathCount, s.inputTokens, s.limitRate)
 		s.echo.POST(pathCompact, s.compact, s.limitRate)

@@ -1,0 +1,184 @@
+package sseserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// course is how far a producer has come, as this node has read it: a rehearsal of all that is stored of it, so that what breaks
+// a rule is refused before it is stored. It is a copy: what another node has stored since is found out by the fence.
+type course struct {
+	mu       sync.Mutex
+	relay    *schema.Relay
+	position uint64 // of the last batch that was read
+	declared bool   // the response is known to be fed by this producer
+	looked   time.Time
+	broken   error // why nothing that comes now can help: the relay has stopped, or will
+}
+
+// lookEvery is how often a body that goes on and on is held against the end of its response.
+const lookEvery = 250 * time.Millisecond
+
+// catchUp reads what is stored of the producer and not known here. c.mu is held.
+func (c *course) catchUp(ctx context.Context, in Ingest, ref schema.Ref, producer string) error {
+	for c.broken == nil {
+		sent, err := in.NextSent(ctx, ref, producer, c.position)
+		if err != nil || sent == nil {
+			return err
+		}
+		c.position = sent.Position
+		if _, err = c.relay.Take(&sent.Batch); err == nil {
+			err = sent.Err
+		}
+		if err != nil {
+			c.broken = &schema.Error{
+				Status: http.StatusConflict, Type: schema.TypeInvalidRequest, Code: schema.CodeOrder,
+				Message: fmt.Sprintf("What the producer has sent cannot be gone on from: %s.", err),
+			}
+		}
+	}
+	return c.broken
+}
+
+// offer stores what is new of a batch, as far as it follows the rules, and returns how many events that are. c.mu is held.
+func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (stored int64, err error) {
+	next, epoch, ended := c.relay.Standing(batch.Producer)
+	fresh := batch.Next() - max(next, batch.Place)
+	switch {
+	case batch.Epoch < epoch:
+		return 0, staleEpoch(epoch)
+	case batch.Place > next:
+		return 0, gap(batch.Place, next)
+	case fresh <= 0 && (ended || !batch.Last || batch.Next() < next):
+		return 0, nil
+	case ended:
+		return 0, &schema.Error{
+			Status: http.StatusConflict, Type: schema.TypeInvalidRequest, Code: codeClosed,
+			Message: "The producer has said that it had ended.",
+		}
+	}
+	rest := *batch
+	rest.Events, rest.Place = batch.Events[len(batch.Events)-int(fresh):], next
+	if err := c.admit(ctx, in, &rest); err != nil {
+		return 0, err
+	}
+	broken := c.rehearse(&rest)
+	if broken != nil {
+		in.server.courses.forget(in.ref, batch.Producer) // the rehearsal ends here; the next request begins another
+	}
+	if len(rest.Events) > 0 || rest.Last || broken == nil {
+		position, err := in.server.cfg.Ingest.Ingest(ctx, in.ref, &rest, c.position)
+		if err != nil {
+			in.server.courses.forget(in.ref, batch.Producer) // it was rehearsed, and not stored
+			c.broken = err
+			return 0, err
+		}
+		c.position = position
+	}
+	return int64(len(rest.Events)), broken
+}
+
+// rehearse takes a batch, and cuts it where it breaks a rule.
+func (c *course) rehearse(b *schema.Batch) error {
+	_, err := c.relay.Take(b)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, schema.ErrOutputFull): // no fault of the producer: its relay ends the response
+		c.broken = errFull
+		return nil
+	}
+	next, _, _ := c.relay.Standing(b.Producer)
+	b.Events, b.Last = b.Events[:next-b.Place], false
+	shown := schema.Refuse(schema.CodeOrder, "", "Event %d of the producer: %s.", next, err)
+	c.broken = shown
+	return shown
+}
+
+var errFull = &schema.Error{
+	Status: http.StatusConflict, Type: schema.TypeInvalidRequest, Code: codeEnded, Message: "The response's output has reached its limit.",
+}
+
+// admit refuses a batch for a response that takes nothing from this producer. The first event of a producer on its own opens its
+// response.
+func (c *course) admit(ctx context.Context, in *intake, first *schema.Batch) error {
+	if !c.declared {
+		producers, err := in.fed(ctx, first)
+		if err != nil {
+			return err
+		}
+		if err := declared(producers, first.Producer); err != nil {
+			return err
+		}
+		c.declared = true
+	}
+	if time.Since(c.looked) < lookEvery {
+		return nil
+	}
+	if err := in.ended(ctx); err != nil {
+		return err
+	}
+	c.looked = time.Now()
+	return nil
+}
+
+func declared(producers []string, name string) error {
+	switch {
+	case len(producers) == 0:
+		return &schema.Error{
+			Status: http.StatusConflict, Type: schema.TypeInvalidRequest, Code: codeNotFed,
+			Message: "The response is made here: no producer feeds it.",
+		}
+	case !slices.Contains(producers, name):
+		return &schema.Error{
+			Status: http.StatusForbidden, Type: schema.TypeInvalidRequest, Code: codeProducer, Param: headerProducer,
+			Message: "The response was opened for other producers.",
+		}
+	}
+	return nil
+}
+
+// maxCourses bounds the courses that a node keeps; the one that was not used for longest goes first, and is read again.
+const maxCourses = 256
+
+// courses are the producers that this node has heard of lately. It is safe for concurrent use.
+type courses struct {
+	known *lru.Cache[courseKey, *course]
+}
+
+type courseKey struct {
+	ref      schema.Ref
+	producer string
+}
+
+func newCourses() courses {
+	known, err := lru.New[courseKey, *course](maxCourses)
+	if err != nil {
+		panic("sseserver: internal error: " + err.Error()) // the size is a constant
+	}
+	return courses{known}
+}
+
+// get returns the producer's course: what is known of it, or one that knows nothing.
+func (cs courses) get(ref schema.Ref, producer string) *course {
+	key := courseKey{ref, producer}
+	fresh := &course{relay: schema.Rehearse(ref, producer)}
+	if _, there, _ := cs.known.PeekOrAdd(key, fresh); there {
+		if c, ok := cs.known.Get(key); ok { // it is used now; another request may have dropped it meanwhile
+			return c
+		}
+	}
+	return fresh
+}
+
+// forget lets the next request read the course again.
+func (cs courses) forget(ref schema.Ref, producer string) { cs.known.Remove(courseKey{ref, producer}) }

@@ -1,0 +1,169 @@
+package sseserver
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/labstack/echo/v4"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// The kinds of bodies that a producer may send.
+const (
+	mimeLines  = "application/x-ndjson"
+	mimeJSONL  = "application/jsonl"
+	mimeEvents = "text/event-stream"
+)
+
+// eventReader reads the events of a body in batches: what has come by the time that it is asked, and at least one event.
+type eventReader struct {
+	in     *bufio.Reader
+	frames bool  // server-sent events, rather than a line each
+	whole  int64 // how long the body is, -1 if nobody knows
+	read   int64
+	extend func() error // the time that the next part may take
+	data   []byte       // of the frame that has begun
+	line   int          // of the body, for errors
+	done   bool         // [DONE] was there
+}
+
+// doneMark ends a stream of the API.
+var doneMark = []byte("[DONE]")
+
+// eventBody returns the reader of a request's body: newline-delimited JSON, server-sent events, or one event.
+func (s *Server) eventBody(c echo.Context) (*eventReader, error) {
+	r := c.Request()
+	if enc := r.Header.Get(echo.HeaderContentEncoding); enc != "" && enc != "identity" {
+		return nil, unsupportedMedia("Content-Encoding '" + quote(enc) + "' is not accepted: send the body uncompressed.")
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType))
+	if err != nil {
+		kind = ""
+	}
+	switch kind {
+	case mimeLines, mimeJSONL, mimeEvents, echo.MIMEApplicationJSON:
+	default:
+		return nil, unsupportedMedia("Content-Type must be " + mimeLines + " or " + mimeEvents + ".")
+	}
+	control := http.NewResponseController(c.Response().Writer)
+	return &eventReader{
+		in: bufio.NewReaderSize(r.Body, schema.MaxRecordBytes), frames: kind == mimeEvents, whole: r.ContentLength,
+		extend: func() error {
+			err := control.SetReadDeadline(time.Now().Add(s.cfg.ProducerTimeout))
+			if errors.Is(err, http.ErrNotSupported) {
+				return nil
+			}
+			return err
+		},
+	}, nil
+}
+
+// next returns the next events, and whether the body has ended behind them. Beside an error, what came before is returned too.
+func (r *eventReader) next() (events []jsontext.Value, ended bool, err error) {
+	size := 0
+	for len(events) < schema.MaxRecordEvents && size < schema.MaxRecordBytes {
+		if len(events) > 0 && !r.ready() {
+			return events, r.atEnd(), nil
+		}
+		line, err := r.readLine()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return events, false, err
+		}
+		event, refused := r.take(line, errors.Is(err, io.EOF))
+		if refused != nil {
+			return events, false, refused
+		}
+		if event != nil {
+			events, size = append(events, event), size+len(event)
+		}
+		if err != nil {
+			return events, true, nil
+		}
+	}
+	return events, r.atEnd(), nil
+}
+
+// ready reports whether a whole line has come already.
+func (r *eventReader) ready() bool {
+	waiting, _ := r.in.Peek(r.in.Buffered())
+	return bytes.IndexByte(waiting, '\n') >= 0
+}
+
+// atEnd reports whether the body is known to have ended.
+func (r *eventReader) atEnd() bool { return r.whole >= 0 && r.read >= r.whole }
+
+// readLine returns the next line, io.EOF beside the last one.
+func (r *eventReader) readLine() (line []byte, err error) {
+	if err := r.extend(); err != nil {
+		return nil, err
+	}
+	r.line++
+	for {
+		part, err := r.in.ReadSlice('\n')
+		r.read += int64(len(part))
+		line = append(line, part...)
+		switch {
+		case len(line) > schema.MaxEvent+len("data: ")+2:
+			return nil, r.blame(tooLarge(schema.MaxEvent))
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return line, err
+		}
+	}
+}
+
+// take takes a line, and returns the event that it ends, if it does.
+func (r *eventReader) take(line []byte, last bool) (jsontext.Value, error) {
+	line = bytes.TrimRight(line, "\r\n")
+	if !r.frames {
+		return r.parse(bytes.TrimSpace(line))
+	}
+	if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+		if len(r.data) > 0 {
+			r.data = append(r.data, '\n')
+		}
+		r.data = append(r.data, bytes.TrimPrefix(data, []byte(" "))...)
+		if len(r.data) > schema.MaxEvent {
+			return nil, r.blame(tooLarge(schema.MaxEvent))
+		}
+	}
+	if len(line) > 0 && !last || last && len(bytes.TrimSpace(line)) > 0 {
+		return nil, nil // in the middle of a frame; one that the body cuts off is none
+	}
+	event, err := r.parse(r.data)
+	r.data = r.data[:0]
+	return event, err
+}
+
+func (r *eventReader) parse(data []byte) (jsontext.Value, error) {
+	switch {
+	case len(data) == 0:
+		return nil, nil
+	case bytes.Equal(data, doneMark):
+		r.done = true
+		return nil, nil
+	}
+	event, err := schema.ReadEvent(data)
+	if err != nil {
+		return nil, r.blame(err)
+	}
+	return event, nil
+}
+
+// blame says in which line of the body the error is.
+func (r *eventReader) blame(err error) error {
+	refused := (*schema.Error)(nil)
+	if !errors.As(err, &refused) {
+		return err
+	}
+	named := *refused
+	named.Message = fmt.Sprintf("Line %d of the body: %s", r.line, named.Message)
+	return &named
+}
