@@ -75,7 +75,7 @@ func validate(s *jsonschema.Schema, data []byte) error {
 // Every route is described, and every operation that is described is routed.
 func TestOpenAPI_Routes(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *Config) { c.Conversations, c.Errands = liveBroker(t), fixedErrands{} })
+	s := serve(t, func(c *Config) { c.Conversations, c.Errands, c.Ingest = liveBroker(t), fixedErrands{}, liveBroker(t) })
 	var routed []string
 	for _, r := range s.echo.Routes() {
 		if r.Method != "echo_route_not_found" {
