@@ -98,7 +98,7 @@ func (n *node) openLog(ctx context.Context, cfg *Config) error {
 func (n *node) openProducer(cfg *Config, servers map[string]mcp.Server) (err error) {
 	n.pool = mcp.NewPool(cfg.pool(n.log))
 	n.producer, err = producers.New(producers.Config{
-		Name: n.name, Queue: n.broker, Control: n.broker, Sweeper: n.broker, Library: n.broker,
+		Name: n.name, Queue: n.broker, Feeds: n.broker, Control: n.broker, Sweeper: n.broker, Library: n.broker,
 		Models: n.router, Tools: n.pool,
 		Servers: servers, Connectors: cfg.connectors(), Idempotent: cfg.idempotent,
 		Slots: cfg.Limits.Runs, MaxTurns: cfg.Limits.Turns, MaxRun: cfg.Limits.RunTime, DrainCalls: cfg.drainCalls(),

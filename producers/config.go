@@ -43,7 +43,11 @@ type Queue interface {
 	Read(ctx context.Context, ref schema.Ref) (*broker.History, error)
 	// Writer appends to a log that was read, as one attempt.
 	Writer(h *broker.History, attempt int, nonce string) *broker.Writer
-	// Feed gives what other producers send of a response, from the beginning, in the order in which it is stored.
+}
+
+// Feeds give what other producers send. [broker.Broker] has them.
+type Feeds interface {
+	// Feed begins with the first batch of a response, and gives them in the order in which they are stored.
 	Feed(ref schema.Ref) (*broker.Feed, error)
 }
 
@@ -88,10 +92,11 @@ type Tools interface {
 	CallTool(ctx context.Context, tenant string, s mcp.Server, name string, args jsontext.Value) (mcp.Result, error)
 }
 
-// Config is what a Node needs. Queue, Control, Library, Models and Tools must be set; zero values of the rest are the defaults.
+// Config is what a Node needs. Queue, Feeds, Control, Library, Models and Tools must be set; zero values of the rest are the defaults.
 type Config struct {
 	Name    string // of this node, in claim records
 	Queue   Queue
+	Feeds   Feeds
 	Control Control
 	Models  Models
 	Tools   Tools

@@ -51,7 +51,7 @@ func newStage(t *testing.T, adjust ...func(*broker.Config)) *stage {
 		}
 	})
 	s := &stage{T: t, broker: b, model: &script{}, tools: &toolbox{calls: map[string]int{}}}
-	s.config = Config{Name: "test", Queue: b, Control: b, Library: b, Models: s.model, Tools: s.tools, DrainCalls: time.Millisecond}
+	s.config = Config{Name: "test", Queue: b, Feeds: b, Control: b, Library: b, Models: s.model, Tools: s.tools, DrainCalls: time.Millisecond}
 	return s
 }
 

@@ -21,8 +21,8 @@ type Node struct {
 
 // New checks the configuration and returns a Node that does nothing yet.
 func New(cfg Config) (*Node, error) {
-	if cfg.Queue == nil || cfg.Control == nil || cfg.Library == nil || cfg.Models == nil || cfg.Tools == nil {
-		return nil, errors.New("producers: Queue, Control, Library, Models and Tools must be set")
+	if cfg.Queue == nil || cfg.Feeds == nil || cfg.Control == nil || cfg.Library == nil || cfg.Models == nil || cfg.Tools == nil {
+		return nil, errors.New("producers: Queue, Feeds, Control, Library, Models and Tools must be set")
 	}
 	cfg = cfg.withDefaults()
 	cfg.Tools = careful{cfg.Tools}

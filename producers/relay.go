@@ -21,7 +21,7 @@ import (
 
 // relay makes one response of what its producers send. calls ends when the response is cancelled or its time is over.
 func (r *run) relay(ctx, calls context.Context) error {
-	feed, err := r.node.Queue.Feed(r.ref)
+	feed, err := r.node.Feeds.Feed(r.ref)
 	if err != nil {
 		return err
 	}

@@ -210,7 +210,7 @@ func (n *player) drain() {
 func (n *player) config(link *sim.Link, b *broker.Broker) Config {
 	p := &process{w: n.w, player: n, link: link, name: link.Name()}
 	return Config{
-		Name: p.name, Queue: witness{b, p}, Control: b, Library: b, Models: p, Tools: p,
+		Name: p.name, Queue: witness{b, p}, Feeds: b, Control: b, Library: b, Models: p, Tools: p,
 		Idempotent: func(label, _ string) bool { return label == "idem" },
 	}
 }

@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,7 +83,7 @@ func interleavings(programs [][]*Batch, prefix []*Batch, yield func([]*Batch)) {
 		done = false
 		rest := append([][]*Batch{}, programs...)
 		rest[i] = p[1:]
-		interleavings(rest, append(prefix[:len(prefix):len(prefix)], p[0]), yield)
+		interleavings(rest, append(slices.Clip(prefix), p[0]), yield)
 	}
 	if done {
 		yield(prefix)
@@ -172,19 +173,19 @@ func TestRelay_AnyInterleavingIsLegal(t *testing.T) {
 			i := rapid.SampledFrom(open).Draw(rt, "producer")
 			feed, queues[i] = append(feed, queues[i][0]), queues[i][1:]
 		}
-		frames := framesOf(t, relayed(rt, t, names, feed))
+		frames := framesOf(t, relayed(t, rt, names, feed))
 		s, err := CheckStream(frames)
 		if err != nil {
 			rt.Fatalf("%v\n%s", err, frames)
 		}
 		sameItems(rt, programs, s)
-		if again := framesOf(t, relayed(rt, t, names, feed)); string(again) != string(frames) {
+		if again := framesOf(t, relayed(t, rt, names, feed)); string(again) != string(frames) {
 			rt.Fatalf("a second relay says otherwise:\n%s", cmp.Diff(string(frames), string(again)))
 		}
 	})
 }
 
-func relayed(rt *rapid.T, t *testing.T, names []string, feed []*Batch) []Event {
+func relayed(t *testing.T, rt *rapid.T, names []string, feed []*Batch) []Event {
 	r, out := relayFor(t, names...)
 	for _, b := range feed {
 		events, err := r.Take(b)

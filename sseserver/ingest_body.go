@@ -29,10 +29,11 @@ type eventReader struct {
 	frames bool  // server-sent events, rather than a line each
 	whole  int64 // how long the body is, -1 if nobody knows
 	read   int64
-	extend func() error // the time that the next part may take
-	data   []byte       // of the frame that has begun
-	line   int          // of the body, for errors
-	done   bool         // [DONE] was there
+	extend func() error      // the time that the next part may take
+	cut    func(error) error // what the caller is told of a body that cannot be read on
+	data   []byte            // of the frame that has begun
+	line   int               // of the body, for errors
+	done   bool              // [DONE] was there
 }
 
 // doneMark ends a stream of the API.
@@ -63,6 +64,7 @@ func (s *Server) eventBody(c echo.Context) (*eventReader, error) {
 			}
 			return err
 		},
+		cut: func(err error) error { return bodyError(c, err, schema.MaxEvent) },
 	}, nil
 }
 
@@ -73,18 +75,18 @@ func (r *eventReader) next() (events []jsontext.Value, ended bool, err error) {
 		if len(events) > 0 && !r.ready() {
 			return events, r.atEnd(), nil
 		}
-		line, err := r.readLine()
-		if err != nil && !errors.Is(err, io.EOF) {
+		line, last, err := r.readLine()
+		if err != nil {
 			return events, false, err
 		}
-		event, refused := r.take(line, errors.Is(err, io.EOF))
-		if refused != nil {
-			return events, false, refused
+		event, err := r.take(line, last)
+		if err != nil {
+			return events, false, err
 		}
 		if event != nil {
 			events, size = append(events, event), size+len(event)
 		}
-		if err != nil {
+		if last {
 			return events, true, nil
 		}
 	}
@@ -100,10 +102,10 @@ func (r *eventReader) ready() bool {
 // atEnd reports whether the body is known to have ended.
 func (r *eventReader) atEnd() bool { return r.whole >= 0 && r.read >= r.whole }
 
-// readLine returns the next line, io.EOF beside the last one.
-func (r *eventReader) readLine() (line []byte, err error) {
+// readLine returns the next line, and whether the body ends with it.
+func (r *eventReader) readLine() (line []byte, last bool, err error) {
 	if err := r.extend(); err != nil {
-		return nil, err
+		return nil, false, r.cut(err)
 	}
 	r.line++
 	for {
@@ -112,9 +114,11 @@ func (r *eventReader) readLine() (line []byte, err error) {
 		line = append(line, part...)
 		switch {
 		case len(line) > schema.MaxEvent+len("data: ")+2:
-			return nil, r.blame(tooLarge(schema.MaxEvent))
+			return nil, false, r.blame(tooLarge(schema.MaxEvent))
+		case errors.Is(err, io.EOF):
+			return line, true, nil
 		case !errors.Is(err, bufio.ErrBufferFull):
-			return line, err
+			return nil, false, r.cut(err)
 		}
 	}
 }

@@ -1,0 +1,105 @@
+package sseserver
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+const oneEvent = `{"type":"response.mcp_list_tools.in_progress","item_id":"x"}` + "\n"
+
+// feeding is a request to feed a response of the test's own, in the middle of its body.
+type feeding struct {
+	conn net.Conn
+	ref  schema.Ref
+}
+
+// feed begins a request whose body comes in chunks.
+func feed(t *testing.T, s *site) *feeding {
+	t.Helper()
+	ref := freshCommand(t).Ref()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_, err = io.WriteString(conn, "POST /v1/responses/"+ref.Response()+"/events HTTP/1.1\r\nHost: localhost\r\n"+
+		"Content-Type: application/x-ndjson\r\nMidstream-Producer: p\r\nTransfer-Encoding: chunked\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &feeding{conn, ref}
+}
+
+func (f *feeding) chunk(t *testing.T, text string) {
+	t.Helper()
+	if _, err := io.WriteString(f.conn, fmt.Sprintf("%x\r\n%s", len(text), text)+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stored waits until so many events of the producer are stored.
+func (f *feeding) stored(t *testing.T, want int64) {
+	t.Helper()
+	b := liveBroker(t)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		var at uint64
+		var next int64
+		for {
+			sent, err := b.NextSent(t.Context(), f.ref, "p", at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sent == nil {
+				break
+			}
+			at, next = sent.Position, sent.Next()
+		}
+		if next >= want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d events stored, want %d", next, want)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func ingesting(c *Config) { c.Ingest = c.Broker.(Ingest) }
+
+// A body may go on for as long as its producer has something to say: what has come is stored while it is open, also when it is
+// cut in the middle of a line.
+func TestIngest_StoresWhatHasCome(t *testing.T) {
+	s := serveLive(t, ingesting)
+	f := feed(t, s)
+	f.chunk(t, oneEvent)
+	f.stored(t, 1)
+	f.chunk(t, oneEvent+oneEvent[:20])
+	f.stored(t, 2)
+	f.chunk(t, oneEvent[20:]+oneEvent[:30])
+	f.stored(t, 3)
+	f.conn.Close()
+	f.stored(t, 3)
+}
+
+// A producer that falls silent in the middle of a body is told so, and keeps what it has sent.
+func TestIngest_SilentProducer(t *testing.T) {
+	s := serveLive(t, ingesting, func(c *Config) { c.ProducerTimeout = 100 * time.Millisecond })
+	f := feed(t, s)
+	f.chunk(t, oneEvent)
+	resp, err := http.ReadResponse(bufio.NewReader(f.conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestTimeout || resp.Header.Get(headerNext) != "1" {
+		t.Errorf("%s, next %s", resp.Status, resp.Header.Get(headerNext))
+	}
+}
