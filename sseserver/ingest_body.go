@@ -115,6 +115,8 @@ func (r *eventReader) readLine() (line []byte, last bool, err error) {
 		switch {
 		case len(line) > schema.MaxEvent+len("data: ")+2:
 			return nil, false, r.blame(tooLarge(schema.MaxEvent))
+		case err == nil:
+			return line, false, nil
 		case errors.Is(err, io.EOF):
 			return line, true, nil
 		case !errors.Is(err, bufio.ErrBufferFull):

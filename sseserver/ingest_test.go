@@ -100,6 +100,7 @@ func TestIngest_SilentProducer(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusRequestTimeout || resp.Header.Get(headerNext) != "1" {
-		t.Errorf("%s, next %s", resp.Status, resp.Header.Get(headerNext))
+		raw, _ := io.ReadAll(resp.Body)
+		t.Errorf("%s %s, next %s", raw, resp.Status, resp.Header.Get(headerNext))
 	}
 }
