@@ -2,6 +2,7 @@ package sseserver
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -35,7 +36,25 @@ func feed(t *testing.T, s *site) *feeding {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { takeJob(t, ref) })
 	return &feeding{conn, ref}
+}
+
+// takeJob takes the run that was opened out of the queue, which all tests share.
+func takeJob(t *testing.T, ref schema.Ref) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	job, err := liveBroker(t).Claim(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if job.Command.Ref() != ref {
+		t.Errorf("the queue held %s", job.Command.Response)
+	}
+	if err := job.Ack(ctx); err != nil {
+		t.Error(err)
+	}
 }
 
 func (f *feeding) chunk(t *testing.T, text string) {
