@@ -114,11 +114,11 @@ func TestIngest_LiteLLM(t *testing.T) {
 }
 
 // TestIngest_Declared promises that a response which was opened for several producers takes them in any order, each by its own
-// places, and ends when all have.
+// places, and ends when all have. Its opener is told at once which response that is.
 func TestIngest_Declared(t *testing.T) {
 	node := serveNode(t, "--nats.data="+t.TempDir())
 	_, opened := node.do(t, http.MethodPost, "/v1/responses",
-		`{"model":"somebody-elses","background":true,"midstream":{"producers":["model","mcp"]}}`, nil)
+		`{"model":"somebody-elses","midstream":{"producers":["model","mcp"]}}`, nil)
 	var resp schema.Response
 	if err := json.Unmarshal(opened, &resp); err != nil || !strings.HasPrefix(resp.ID, "resp_") {
 		t.Fatalf("%v %s", err, opened)

@@ -57,7 +57,7 @@ func (s *Server) create(c echo.Context) error {
 	switch {
 	case o.req.Streams():
 		return s.streamPlaced(ctx, c, o, p)
-	case !o.req.Backgrounds():
+	case !o.req.Backgrounds() && len(o.req.Producers()) == 0: // no producer can feed a response whose id nobody knows yet
 		return s.await(ctx, c, p.ref)
 	case p.begun != nil:
 		return s.answerStarted(c, p.begun)

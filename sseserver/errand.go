@@ -111,6 +111,8 @@ func checkPlain(req *schema.CreateRequest) error {
 		return schema.Refuse(schema.CodeUnsupported, "stream", "'stream' is for responses, and this makes none.")
 	case req.Backgrounds():
 		return schema.Refuse(schema.CodeUnsupported, "background", "'background' is for responses, and this makes none.")
+	case len(req.Producers()) > 0:
+		return schema.Refuse(schema.CodeUnsupported, "midstream", "'midstream' is for responses, and this makes none.")
 	}
 	return nil
 }
