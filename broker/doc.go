@@ -41,7 +41,8 @@
 //
 // A lease is not a fence. A paused worker's late Ack deletes the job that another one works at, and its late Heartbeat
 // keeps it from others: the server does not check who they come from. So a worker acks only after its own terminal event
-// is in the log and sealed, and stops all three at once when its Writer is fenced.
+// is in the log and sealed, and stops all three at once when its Writer is fenced. And a lease that has run out does not say
+// that its worker is gone: [Job.Held] asks.
 //
 // # Absent on purpose
 //

@@ -25,8 +25,8 @@ type History struct {
 	archived bool   // the log has aged out, and the records come from the archive
 }
 
-// Read returns every record of the log that the stream leader knows of, its chain verified. Once the log has aged out, the
-// records come from the archive; nothing can be appended behind those. It goes on asking until there is an answer or ctx
+// Read returns every record of the log that the stream leader knows of, its chain verified. Once the log has aged out, be it
+// only its head, the records come from the archive; nothing can be appended behind those. It goes on asking until there is an answer or ctx
 // ends. Its errors are ErrNotFound, ErrGone, a *CorruptError, or ctx's.
 func (b *Broker) Read(ctx context.Context, ref schema.Ref) (*History, error) {
 	p, err := locate(ref, b.partitions)
@@ -40,17 +40,21 @@ func (b *Broker) Read(ctx context.Context, ref schema.Ref) (*History, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read log %s: %w", ref, err)
 	}
+	var hot error
 	if tip > 0 {
 		h, err := b.readLog(ctx, p, tip)
-		if !errors.Is(err, errAged) {
+		if !errors.Is(err, errAged) && !errors.Is(err, errHeadless) {
 			return h, err
 		}
+		hot = err
 	}
 	h, err := b.unseal(ctx, p)
-	if errors.Is(err, errDigestOnly) {
+	switch {
+	case errors.Is(err, errDigestOnly):
 		return b.readDigested(ctx, p)
-	}
-	if err != nil {
+	case errors.Is(err, ErrNotFound) && errors.Is(hot, errHeadless):
+		return nil, hot // no age has taken its head: what is open is not that old
+	case err != nil:
 		return nil, fmt.Errorf("read log %s: %w", ref, err)
 	}
 	return h, nil
@@ -61,7 +65,10 @@ func (b *Broker) Read(ctx context.Context, ref schema.Ref) (*History, error) {
 func (b *Broker) readDigested(ctx context.Context, p place) (*History, error) {
 	tip, err := b.tip(ctx, p)
 	if err == nil && tip > 0 {
-		return b.readLog(ctx, p, tip)
+		h, err := b.readLog(ctx, p, tip)
+		if !errors.Is(err, errHeadless) {
+			return h, err
+		}
 	}
 	if err == nil {
 		err = ErrGone
@@ -174,11 +181,14 @@ func (r *reader) take(h *heard) error {
 	return nil
 }
 
+// errHeadless says that a log has lost its beginning.
+var errHeadless = errors.New("a log begins with its request")
+
 // verify checks the chain and the numbering. That the first record is the request is a rule of its own: a log that lost its
 // head fails here too, but with a text that says so.
 func (r *reader) verify(rec *schema.Record) error {
 	if (len(r.entries) == 0) != (rec.Kind == schema.RecordRequest) {
-		return fmt.Errorf("record %d is of kind %s: a log begins with its request", len(r.entries), rec.Kind)
+		return fmt.Errorf("record %d is of kind %s: %w", len(r.entries), rec.Kind, errHeadless)
 	}
 	if rec.First != r.due || rec.Served() < 0 {
 		return fmt.Errorf("record %d has frames %d to %d where %d is due", len(r.entries), rec.First, rec.Last, r.due)

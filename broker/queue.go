@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -79,6 +80,7 @@ type Job struct {
 
 	broker *Broker
 	msg    jetstream.Msg
+	unkeep func() // what Keep returned
 }
 
 // Claim returns the next command. It blocks until one comes or ctx ends, and takes no other one meanwhile.
@@ -185,19 +187,22 @@ func (j *Job) Heartbeat() error {
 	return nil
 }
 
-// Keep heartbeats every Config.Heartbeat until stop is called; stop waits until no heartbeat is under way. Call stop at once
-// when the job's writer is fenced.
+// Keep heartbeats every Config.Heartbeat until stop is called, and answers to [Job.Held]; stop waits until no heartbeat is under
+// way. Call stop at once when the job's writer is fenced. It may be called more than once.
 func (j *Job) Keep() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	release := j.hold()
 	go func() {
 		defer close(done)
 		j.keep(ctx)
 	}()
-	return func() {
+	j.unkeep = sync.OnceFunc(func() {
+		release()
 		cancel()
 		<-done
-	}
+	})
+	return j.unkeep
 }
 
 func (j *Job) keep(ctx context.Context) {
@@ -246,8 +251,11 @@ func (j *Job) Drop(ctx context.Context) error {
 // and nobody would hear, for the whole of Config.AckWait.
 const nakDelay = 50 * time.Millisecond
 
-// Nak gives the job to another worker, or back to this one, after a delay.
+// Nak gives the job to another worker, or back to this one, after a delay. It is not kept any more then.
 func (j *Job) Nak(ctx context.Context, delay time.Duration) error {
+	if j.unkeep != nil {
+		j.unkeep()
+	}
 	if err := j.msg.NakWithDelay(max(delay, nakDelay)); err != nil {
 		return fmt.Errorf("nak job %s: %w", j.Command.Response, err)
 	}

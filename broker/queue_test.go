@@ -68,3 +68,39 @@ func TestQueue_Redelivery(t *testing.T) {
 		t.Errorf("delivery %d with %q", third.Delivered, third.Secrets)
 	}
 }
+
+// A job whose heartbeats did not get through is handed out again; then its worker says that it has it, and its next heartbeats
+// count as before. One that has given it back, or is no more, does not say so.
+func TestQueue_HeldByALivingWorker(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t)
+	must(t, b.Enqueue(testContext(t), command("resp_held"), nil))
+	first, err := b.Claim(testContext(t))
+	must(t, err)
+	release := first.hold()
+	second, err := b.Claim(testContext(t))
+	must(t, err)
+	if !second.Held(testContext(t)) {
+		t.Fatal("the worker was not heard")
+	}
+	stop := first.Keep()
+	release()
+	kept, cancel := context.WithTimeout(testContext(t), 3*b.cfg.AckWait)
+	defer cancel()
+	if job, err := b.Claim(kept); err == nil {
+		t.Fatalf("delivery %d of a job whose worker keeps it", job.Delivered)
+	}
+	stop()
+	third, err := b.Claim(testContext(t))
+	must(t, err)
+	if third.Held(testContext(t)) {
+		t.Error("a worker that has gone holds it")
+	}
+	third.Keep()
+	must(t, third.Nak(testContext(t), 0))
+	fourth, err := b.Claim(testContext(t))
+	must(t, err)
+	if fourth.Held(testContext(t)) {
+		t.Error("a worker that has given it back holds it")
+	}
+}

@@ -122,6 +122,27 @@ func TestSeal_OutlivesTheLog(t *testing.T) {
 	must(t, late.Seal(testContext(t), true))
 }
 
+// A log whose head has aged out while its tail is there is read from the archive too.
+func TestSeal_OutlivesTheLogsHead(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t, func(c *Config) { c.LogAge = 2 * time.Second })
+	h := mustBegin(t, b, "resp_old")
+	waitUntil(t, "most of the head's age is over", func() bool { return time.Since(h.Began) > 1500*time.Millisecond })
+	w := mustWriter(t, b, h, 1, "n1")
+	must(t, w.Commit(testContext(t), schema.RecordClaim, []byte(`{}`), delta(1)))
+	hot := mustRead(t, b, h.Ref)
+	must(t, w.Seal(testContext(t), true))
+	p, err := locate(h.Ref, b.partitions)
+	must(t, err)
+	waitUntil(t, "the head has aged out", func() bool {
+		first, err := b.first(testContext(t), p.logStream(), p.log())
+		return err == nil && (first == nil || first.header.Get(headerKind) != string(schema.RecordRequest))
+	})
+	if diff := cmp.Diff(hot.Records, mustRead(t, b, h.Ref).Records); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A tombstone hides archive and hot log, and nothing is sealed behind it.
 func TestSeal_NotBehindATombstone(t *testing.T) {
 	t.Parallel()

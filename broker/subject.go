@@ -102,6 +102,9 @@ func producerOf(subject string) string { return subject[strings.LastIndexByte(su
 
 func runSubject(ref schema.Ref) string { return "ms.run." + ref.Tenant() + "." + ref.Response() }
 
+// holdSubject is where the worker of a run answers. No stream has it.
+func holdSubject(ref schema.Ref) string { return "ms.hold." + ref.Tenant() + "." + ref.Response() }
+
 // conversationSubject checks both tokens: an id from outside must not read a whole tenant.
 func conversationSubject(tenant, id string) (subject string, ok bool) {
 	return "ms.conversation." + tenant + "." + id, schema.ValidToken(tenant) && schema.ValidToken(id)

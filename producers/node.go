@@ -89,6 +89,11 @@ func (n *Node) work(s *shift, job *broker.Job) {
 		n.giveBack(s, job, retryMax)
 		return
 	}
+	if job.Held(s.working) {
+		n.metrics.attempts.WithLabelValues("held").Inc()
+		log.Info("run left where it is: its heartbeats were lost, not its worker")
+		return
+	}
 	unkeep := job.Keep()
 	defer unkeep()
 	began := time.Now() // its stopwatch, not its clock

@@ -69,6 +69,21 @@ func leader(t *testing.T, nc *nats.Conn) *cluster.Member {
 	return most
 }
 
+func leaderOf(t *testing.T, nc *nats.Conn, stream string) *cluster.Member {
+	t.Helper()
+	all, err := streams(nc)
+	must(t, err)
+	for _, info := range all {
+		for _, s := range shared.Servers {
+			if info.Config.Name == stream && info.Cluster.Leader == s.Name {
+				return s
+			}
+		}
+	}
+	t.Fatalf("%s has no leader", stream)
+	return nil
+}
+
 // whole waits until every stream has its leader and two replicas that have all of it, and both gateways are ready.
 func whole(t *testing.T, nc *nats.Conn) {
 	t.Helper()

@@ -91,6 +91,14 @@ func (s *story) agree(t *testing.T) {
 	}
 }
 
+// uncut checks that one call of the model made the whole story.
+func (s *story) uncut(t *testing.T) {
+	t.Helper()
+	if n := bytes.Count(s.readers[0].frames, []byte("event: response.output_item.added\n")); n != 1 {
+		t.Errorf("%s has %d items, want 1: its run was taken over", s.id, n)
+	}
+}
+
 // reader is one client: it keeps every whole frame, over as many connections as it takes.
 type reader struct {
 	gateway *cluster.Member
