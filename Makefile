@@ -48,7 +48,7 @@ lint: ## Run the linter that tools/go.mod pins
 .PHONY: e2e
 e2e: ## Run the built binary against real clients, models, MCP servers and a browser
 	$(MAKE) -C e2e setup
-	go test -tags e2e -count=1 -p 1 $$(go list -tags e2e ./e2e/... | grep -v /e2e/chaos)
+	go test -tags e2e -count=1 -p 1 -parallel 4 $$(go list -tags e2e ./e2e/... | grep -v /e2e/chaos)
 
 .PHONY: chaos
 chaos: ## Kill, pause, cut off and power down real processes under load (SEED=n plays a story's faults again)
