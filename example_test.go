@@ -18,7 +18,9 @@ var exampleValues = map[string]string{
 	"nats.url": "nats://nats-1:4222,nats://nats-2:4222", "nats.ca": "/etc/midstream/ca.pem",
 	"nats.cert": "/etc/midstream/cert.pem", "nats.key": "/etc/midstream/key.pem", "nats.monitor": "[http://nats-1:8222]",
 	"nats.listen": "127.0.0.1:4222", "nats.secret_key": "${MIDSTREAM_SECRET}", "nats.other_keys": `["${MIDSTREAM_OLD_SECRET}"]`, "nats.renew_key": "false", "nats.partitions": "16",
-	"mcp.allow_private": `["10.1.0.0/16"]`, "node": "node-1", "insecure_listen": "false", "cors.origins": `["https://app.example.com", "http://localhost:3000"]`, "limits.log_age": "2h", "limits.disk_free": "10GiB",
+	"nats.producer_user":     "producer",
+	"nats.producer_password": "${NATS_PRODUCER_PASSWORD}",
+	"mcp.allow_private":      `["10.1.0.0/16"]`, "node": "node-1", "insecure_listen": "false", "cors.origins": `["https://app.example.com", "http://localhost:3000"]`, "limits.log_age": "2h", "limits.disk_free": "10GiB",
 	"upstreams.name": "main", "upstreams.dialect": "chat", "upstreams.base_url": "http://127.0.0.1:4010/v1",
 	"upstreams.api_key": "${MAIN_KEY}", "upstreams.models": `["gpt-*", "local-*"]`,
 	"upstreams.max_tokens_name": "max_tokens", "upstreams.send_reasoning": "true",
@@ -64,7 +66,7 @@ func TestExample_Loads(t *testing.T) {
 	if diff := cmp.Diff(mustLoad(t, ""), mustLoad(t, text)); diff != "" {
 		t.Errorf("the example changes a default (-default +example):\n%s", diff)
 	}
-	for _, name := range []string{"NATS_PASSWORD", "MIDSTREAM_SECRET", "MIDSTREAM_OLD_SECRET", "MAIN_KEY", "MCP_TOKEN"} {
+	for _, name := range []string{"NATS_PASSWORD", "NATS_PRODUCER_PASSWORD", "MIDSTREAM_SECRET", "MIDSTREAM_OLD_SECRET", "MAIN_KEY", "MCP_TOKEN"} {
 		t.Setenv(name, "x")
 	}
 	_, err = load(t, uncomment(text))

@@ -44,6 +44,7 @@ func (c *Config) broker() (broker.Config, error) {
 	}
 	if c.NATS.URL == "" {
 		out.DataDir, out.Listen, out.SyncInterval = c.NATS.Data, c.NATS.Listen, time.Duration(c.NATS.Sync)
+		out.Producer, out.ProducerPassword = c.NATS.ProducerUser, c.NATS.ProducerPassword.Reveal()
 	}
 	return out, nil
 }

@@ -139,7 +139,9 @@ func (b *Broker) startServer() (err error) {
 	}
 	b.server, err = embed.Start(embed.Config{
 		Dir: b.cfg.DataDir, Sync: b.cfg.SyncInterval, Listen: b.cfg.Listen,
-		User: b.cfg.User, Password: b.cfg.Password, MaxPayload: schema.MaxPayload, Logger: b.log,
+		User: b.cfg.User, Password: b.cfg.Password,
+		Producer: b.cfg.Producer, ProducerPassword: b.cfg.ProducerPassword, ProducerSubject: allProducers,
+		MaxPayload: schema.MaxPayload, Logger: b.log,
 	})
 	return err
 }

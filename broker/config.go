@@ -66,6 +66,8 @@ type Config struct {
 	DataDir string
 	// Listen opens the embedded server to others on a host:port; needs User and Password.
 	Listen string
+	// Producer is a user of the embedded server that may send events as any producer, and nothing else; "" for none.
+	Producer, ProducerPassword string
 	// SyncInterval is how often the embedded server calls fsync; 0 means before every acknowledgement.
 	SyncInterval time.Duration
 

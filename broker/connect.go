@@ -17,6 +17,9 @@ import (
 // reconnectWait is short: an embedded server is back at once, and a cluster's clients are spread by jitter.
 const reconnectWait = 100 * time.Millisecond
 
+// inbox is the prefix of a node's inboxes. Producers hear those that clients have by default.
+const inbox = "_INBOX_midstream"
+
 // conns holds one connection for each kind of traffic. A batched read holds up everything else on its connection while the
 // server looks for messages, and a reader that is slow to take what was republished must not hold up acknowledgements.
 type conns struct {
@@ -58,7 +61,7 @@ func connect(cfg Config, server *embed.Server) (*conns, error) {
 func (c Config) options(name string, server *embed.Server, lost func()) []nats.Option {
 	log := c.Logger.With("connection", name)
 	opts := []nats.Option{
-		nats.Name("midstream " + name), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
+		nats.Name("midstream " + name), nats.CustomInboxPrefix(inbox), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
 		// A server that refuses us may not know its users yet, or not the new ones: a node must outlast that.
 		nats.IgnoreAuthErrorAbort(),
 		// What cannot be sent now fails now and is tried again by its owner, rather than sent late by the client.

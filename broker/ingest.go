@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -18,6 +19,8 @@ type Sent struct {
 	schema.Batch
 	// Position orders all batches of all producers: whoever reads them reads them in this order.
 	Position uint64
+	// Stored is when the server took it.
+	Stored time.Time
 	// Err says why the batch cannot be read; its Events are those before the one at fault.
 	Err error
 }
@@ -92,7 +95,7 @@ func (b *Broker) NextSent(ctx context.Context, ref schema.Ref, producer string, 
 // readSent reads what Ingest, or a producer by itself, has stored. Whatever is wrong with it is the producer's fault: its place
 // is taken all the same.
 func readSent(s *stored) *Sent {
-	sent := &Sent{Position: s.position}
+	sent := &Sent{Position: s.position, Stored: s.at}
 	sent.Producer = producerOf(s.subject)
 	sent.Place, sent.Err = headerNumber(s.header, publish.HeaderPlace)
 	if epoch, err := headerNumber(s.header, publish.HeaderEpoch); err != nil {

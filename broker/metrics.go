@@ -21,6 +21,8 @@ type metrics struct {
 	waiting prometheus.Gauge
 	cancels *prometheus.CounterVec // responses that Cancel was called for, by who ended them
 	orphans *prometheus.CounterVec // runs that had neither a job nor an archive, by who found them
+	opened  *prometheus.CounterVec // responses that a producer opened over NATS, by how that was found out
+	strange prometheus.Counter     // responses that producers send to and that must not be opened
 	mended  prometheus.Counter     // records that a replica lacked
 	drift   *prometheus.GaugeVec   // messages that a server lacks of a stream
 	unknown *prometheus.GaugeVec   // servers whose replicas cannot be seen
@@ -49,6 +51,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Cancels, by who ended the response: its owner when asked; this node, where nobody owned it, or by the fence, where the owner did not answer; or it had ended."}, []string{"by"}),
 		orphans: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_orphans_total",
 			Help: "Runs that had lost their job before their end and were put back into the queue, by who found them: the sweep, or a reader of a silent response."}, []string{"by"}),
+		opened: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "midstream_responses_opened_total",
+			Help: "Responses that a producer opened over NATS, by how this node came to know: word of its message, or the sweep."}, []string{"by"}),
+		strange: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_responses_not_opened_total",
+			Help: "Responses that are not there though a producer sends to them over NATS, and that were not opened: no producer may choose such an id."}),
 		mended: prometheus.NewCounter(prometheus.CounterOpts{Name: "midstream_replica_reads_mended_total",
 			Help: "Reads that a damaged replica answered with a gap, and the leader without."}),
 		drift: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "midstream_replica_missing_messages",
@@ -60,7 +66,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{m.appends, m.packed, m.retries, m.lost, m.sealed, m.writers, m.claimed, m.refused, m.cancels,
-		m.fill, m.waiting, m.orphans, m.mended, m.drift, m.unknown} {
+		m.fill, m.waiting, m.orphans, m.opened, m.strange, m.mended, m.drift, m.unknown} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics of the broker: %w", err)
 		}

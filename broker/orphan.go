@@ -14,10 +14,11 @@ import (
 // first, then the queue, then the archive. What comes of a stale answer, or of several nodes that look at once, is harmless:
 // where a job is, no second one can be put, and a job of a run that was sealed is acked by whoever takes it.
 
-// Who found an orphan, in the metric.
+// Who found an orphan, or a response that is to be opened, in the metrics.
 const (
 	bySweep  = "sweep"
 	byReader = "reader"
+	byWord   = "word" // that a producer has sent something
 )
 
 // prospect is what will become of a run.

@@ -88,6 +88,15 @@ func controlRef(subject string) (schema.Ref, error) {
 	return schema.NewRef(tenant, response)
 }
 
+// fedRef reads what place.ingest and place.fed have written: the response that a producer sends to.
+func fedRef(subject string) (schema.Ref, error) {
+	tokens := strings.Split(subject, ".")
+	if len(tokens) != 5 {
+		return schema.Ref{}, fmt.Errorf("%.80q is not the subject of a producer", subject)
+	}
+	return schema.NewRef(tokens[2], tokens[3])
+}
+
 // logRef reads what place.log has written.
 func logRef(subject string) (schema.Ref, error) {
 	tokens := strings.Split(subject, ".")
@@ -119,6 +128,8 @@ const (
 	runSubjects     = "ms.run.*.*"
 	ingestSubjects  = "ms.ingest.*.*.*"
 	fedSubjects     = fedPrefix + "{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"
+	allProducers    = "ms.ingest.>" // what a user who is a producer may publish to
+	allFed          = fedPrefix + "*.*.*"
 	controlSubjects = controlPrefix + "*.*"
 
 	conversationSubjects = "ms.conversation.*.*"

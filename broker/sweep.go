@@ -28,6 +28,7 @@ type sweeper struct {
 	mu   sync.Mutex // one sweep at a time
 	seed maphash.Seed
 	done []map[uint64]struct{} // by partition, hashes of the responses in the log that are known to be over
+	fed  map[uint64]struct{}   // hashes of those that producers send to and that are known to have been opened
 }
 
 func newSweeper(partitions int) *sweeper {
@@ -35,7 +36,8 @@ func newSweeper(partitions int) *sweeper {
 }
 
 // SweepRuns looks through all responses of the hot log for runs that have neither a job nor an archive, and puts each back
-// into the queue, from the command in its log. It returns how many those were. It is slow on purpose, may be called on
+// into the queue, from the command in its log. It returns how many those were. It also opens what producers send to and nobody has
+// opened. It is slow on purpose, may be called on
 // several nodes at once, and goes on behind what it could not look at: the error tells of that, of a *CorruptError too.
 func (b *Broker) SweepRuns(ctx context.Context) (found int, err error) {
 	b.sweeper.mu.Lock()
@@ -49,6 +51,7 @@ func (b *Broker) SweepRuns(ctx context.Context) (found int, err error) {
 		}
 		errs = append(errs, err)
 	}
+	errs = append(errs, b.sweepFed(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return found, fmt.Errorf("sweep runs: %w", err)
 	}
@@ -99,12 +102,21 @@ func (b *Broker) sweepPartition(ctx context.Context, partition int) (found int, 
 }
 
 // sweepOne looks at one response, and rests.
-func (b *Broker) sweepOne(ctx context.Context, p place) (_ prospect, err error) {
-	began := time.Now()
-	found, err := b.adopt(ctx, p, bySweep)
+func (b *Broker) sweepOne(ctx context.Context, p place) (found prospect, err error) {
+	err = atLeisure(ctx, func() error {
+		found, err = b.adopt(ctx, p, bySweep)
+		return err
+	})
 	if err != nil {
 		err = fmt.Errorf("look at %s: %w", p.ref, err)
 	}
+	return found, err
+}
+
+// atLeisure does something, and rests.
+func atLeisure(ctx context.Context, do func() error) error {
+	began := time.Now()
+	err := do()
 	rest := time.NewTimer(max(sweepRest, sweepShare*time.Since(began)))
 	defer rest.Stop()
 	select {
@@ -112,7 +124,7 @@ func (b *Broker) sweepOne(ctx context.Context, p place) (_ prospect, err error) 
 	case <-ctx.Done():
 		err = errors.Join(err, ctx.Err())
 	}
-	return found, err
+	return err
 }
 
 // subjects lists what a stream holds, by the leader's index.

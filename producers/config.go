@@ -49,6 +49,8 @@ type Queue interface {
 type Feeds interface {
 	// Feed begins with the first batch of a response, and gives them in the order in which they are stored.
 	Feed(ref schema.Ref) (*broker.Feed, error)
+	// OpenFed opens the responses whose producers say so over NATS, until ctx ends.
+	OpenFed(ctx context.Context) error
 }
 
 // Sweeper finds runs that have lost their job. [broker.Broker] is one.

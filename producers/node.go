@@ -43,6 +43,7 @@ func (n *Node) Run(ctx context.Context) error {
 	var runs, helpers sync.WaitGroup
 	helpers.Go(func() { n.follow(following) })
 	helpers.Go(func() { n.sweep(s.leaving) })
+	helpers.Go(func() { n.openFed(s.leaving) })
 	err := n.claimAll(ctx, s, &runs)
 	// The runs are given back only when no claim is under way here any more: it would take them up again.
 	s.drain(n.DrainCalls)

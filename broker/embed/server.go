@@ -34,6 +34,10 @@ type Config struct {
 	Listen string
 	// User and Password are asked of every connection. With Listen they must be there.
 	User, Password string
+	// Producer is the name of another user, who may publish to ProducerSubject, hear the answers to that, and do nothing else; "" for none.
+	Producer, ProducerPassword string
+	// ProducerSubject is the only subject of Producer's.
+	ProducerSubject string
 	// MaxPayload is the largest message in bytes; 0 leaves the server's own 1 MiB.
 	MaxPayload int32
 	// Logger takes the server's own log; nil discards it.
@@ -103,7 +107,22 @@ func (c Config) options() (*server.Options, error) {
 	if c.User == "" || c.Password == "" {
 		return nil, fmt.Errorf("embedded NATS server: listening on %s needs a user and a password", c.Listen)
 	}
+	if c.Producer != "" {
+		opts.Username, opts.Password = "", ""
+		opts.Users = []*server.User{{Username: c.User, Password: c.Password}, c.producer()}
+	}
 	return opts, listen(opts, c.Listen)
+}
+
+// producerInbox is where a producer hears answers: the inboxes of clients that say nothing else. A node's own have another
+// prefix, since whoever may hear one of these may hear all of them.
+const producerInbox = "_INBOX.>"
+
+func (c Config) producer() *server.User {
+	return &server.User{Username: c.Producer, Password: c.ProducerPassword, Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{c.ProducerSubject}},
+		Subscribe: &server.SubjectPermission{Allow: []string{producerInbox}},
+	}}
 }
 
 func listen(opts *server.Options, address string) error {

@@ -12,7 +12,8 @@ type sub struct {
 	c       *conn
 	subject string
 	sid     string
-	left    int // messages until it ends; 0 is for ever
+	group   string // of a queue; "" for none
+	left    int    // messages until it ends; 0 is for ever
 	pull    *pull
 }
 
@@ -111,11 +112,14 @@ func (s *Server) publish(c *conn, headed bool, args []string, b []byte, n int) i
 }
 
 func (s *Server) subscribe(c *conn, args []string) {
-	if len(args) != 2 {
+	if len(args) != 2 && len(args) != 3 {
 		s.refusef(c, "subscribe: %q", args)
 		return
 	}
-	sub := &sub{c: c, subject: args[0], sid: args[1]}
+	sub := &sub{c: c, subject: args[0], sid: args[len(args)-1]}
+	if len(args) == 3 {
+		sub.group = args[1]
+	}
 	c.subs[sub.sid] = sub
 	s.subs = append(s.subs, sub)
 }
@@ -162,10 +166,13 @@ func (s *Server) interested(subject string) *sub {
 // deliver gives a message to everybody who has subscribed to its subject, and reports whether anybody has.
 func (s *Server) deliver(subject, reply string, header, data []byte) bool {
 	var all []*sub
+	served := map[string]bool{} // queue groups
 	for _, sub := range s.subs {
-		if matches(sub.subject, subject) {
-			all = append(all, sub)
+		if !matches(sub.subject, subject) || served[sub.group] {
+			continue
 		}
+		served[sub.group] = sub.group != ""
+		all = append(all, sub)
 	}
 	for _, sub := range all {
 		s.give(sub, subject, reply, header, data)

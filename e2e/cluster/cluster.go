@@ -31,9 +31,9 @@ type Config struct {
 // Cluster is what was started.
 type Cluster struct {
 	Servers, Gateways, Producers []*Member
-	// Node is the user that nodes are; Admin may do everything in the account that holds the streams; System sees the
-	// servers.
-	Node, Admin, System User
+	// Node is the user that nodes are; Feeder sends events as a producer; Admin may do everything in the account that holds the
+	// streams; System sees the servers.
+	Node, Feeder, Admin, System User
 }
 
 // User is who may connect to NATS.
@@ -53,6 +53,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{
 		Node:   User{p.settings["NATS_MIDSTREAM_USER"], p.settings["NATS_MIDSTREAM_PASSWORD"]},
+		Feeder: User{p.settings["NATS_PRODUCER_USER"], p.settings["NATS_PRODUCER_PASSWORD"]},
 		Admin:  User{p.settings["NATS_ADMIN_USER"], p.settings["NATS_ADMIN_PASSWORD"]},
 		System: User{p.settings["NATS_SYS_USER"], p.settings["NATS_SYS_PASSWORD"]},
 	}

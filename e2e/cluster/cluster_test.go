@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/midstream-dev/midstream/broker/publish"
 	"github.com/midstream-dev/midstream/e2e/cluster"
 )
 
@@ -64,6 +65,43 @@ func TestPermissions(t *testing.T) {
 	must(t, err)
 	if len(before) != len(after) {
 		t.Errorf("%d streams, there were %d", len(after), len(before))
+	}
+}
+
+// A producer may send its events, and hear that they are stored. It hears nobody else, and asks for nothing.
+func TestPermissions_Producer(t *testing.T) {
+	nc := connect(t, shared.Feeder)
+	for _, subject := range []string{"ms.log.0.default.resp_x", "ms.run.default.resp_x", "ms.hold.default.resp_x", "$JS.API.INFO",
+		"$JS.API.STREAM.MSG.GET.MS_INGEST", "$JS.API.DIRECT.GET.MS_INGEST"} {
+		t.Run("publish "+subject, func(t *testing.T) {
+			refused(t, nc, func() error { return nc.PublishRequest(subject, nc.NewInbox(), []byte(`{"seq":1}`)) })
+		})
+	}
+	for _, subject := range []string{"ms.>", "ms.live.*.*.*", "ms.fed.*.*.*", "_INBOX_midstream.>", "$JS.>", ">"} {
+		t.Run("subscribe "+subject, func(t *testing.T) {
+			refused(t, nc, func() error {
+				_, err := nc.SubscribeSync(subject)
+				return err
+			})
+		})
+	}
+	const id = "resp_fedoverthecluster0000"
+	stream, err := publish.New(publish.Config{Conn: nc, Tenant: "default", Response: id, Producer: "agent"})
+	must(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, event := range []string{
+		`{"type":"response.output_item.added","item":{"id":"m","type":"message","role":"assistant","content":[]}}`,
+		`{"type":"response.output_text.delta","item_id":"m","delta":"Hello"}`,
+		`{"type":"response.output_item.done","item":{"id":"m","type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}}`,
+		`{"type":"response.completed","response":{"status":"completed"}}`,
+	} {
+		must(t, stream.Send(ctx, []byte(event)))
+	}
+	must(t, stream.Flush(ctx))
+	stream.Close()
+	if got := get(t, shared.Gateways[0], "/v1/responses/"+id+"?stream=true"); !strings.HasSuffix(string(got), "data: [DONE]\n\n") {
+		t.Errorf("the response that it has opened:\n%s", got)
 	}
 }
 

@@ -29,7 +29,7 @@ func newPlan(cfg Config) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"NATS_ROUTE_PASSWORD", "NATS_SYS_PASSWORD", "NATS_MIDSTREAM_PASSWORD", "NATS_ADMIN_PASSWORD"} {
+	for _, name := range []string{"NATS_ROUTE_PASSWORD", "NATS_SYS_PASSWORD", "NATS_MIDSTREAM_PASSWORD", "NATS_PRODUCER_PASSWORD", "NATS_ADMIN_PASSWORD"} {
 		settings[name] = "p" + hex.EncodeToString(dice(16)) // a letter first: NATS would read a number as a number
 	}
 	free, err := freeAddresses(3*servers + cfg.Gateways)

@@ -54,10 +54,19 @@ const (
 	alone    = "cluster {\n  no_advertise: true\n  advertise: \"127.0.0.1:1\"\n"
 )
 
+// copy puts a deployed file beside the configuration that includes it.
+func (c *Config) copy(name string) error {
+	text, err := os.ReadFile(filepath.Join(c.Root, deployed, name))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(c.Dir, name), text, 0o600)
+}
+
 // configure writes the configuration, and the environment that it reads.
 func (s *Server) configure(cfg *Config, routes []string) error {
 	text, err1 := os.ReadFile(filepath.Join(cfg.Root, deployed, "nats.conf"))
-	permissions, err2 := os.ReadFile(filepath.Join(cfg.Root, deployed, "permissions.conf"))
+	included := errors.Join(cfg.copy("permissions.conf"), cfg.copy("producer.conf"))
 	for old, changed := range map[string]string{"\ncluster {\n": "\n" + alone, "sync_interval: always": "sync_interval: " + cfg.Sync} {
 		if strings.Count(string(text), old) != 1 {
 			return fmt.Errorf("configure %s: nats.conf does not have %q once", s.Name, old)
@@ -70,11 +79,9 @@ func (s *Server) configure(cfg *Config, routes []string) error {
 		"NATS_ROUTES=[" + strings.Join(routes, ", ") + "]", "NATS_ROUTE_USER=route", "NATS_ROUTE_PASSWORD=" + Password,
 		"NATS_SYS_USER=sys", "NATS_SYS_PASSWORD=" + Password, "NATS_MIDSTREAM_USER=" + NodeUser, "NATS_MIDSTREAM_PASSWORD=" + Password,
 		"NATS_ADMIN_USER=" + AdminUser, "NATS_ADMIN_PASSWORD=" + Password,
+		"NATS_PRODUCER_USER=producer", "NATS_PRODUCER_PASSWORD=" + Password,
 	}
-	err := errors.Join(err1, err2,
-		os.WriteFile(filepath.Join(cfg.Dir, s.Name+".conf"), text, 0o600),
-		os.WriteFile(filepath.Join(cfg.Dir, "permissions.conf"), permissions, 0o600))
-	if err != nil {
+	if err := errors.Join(err1, included, os.WriteFile(filepath.Join(cfg.Dir, s.Name+".conf"), text, 0o600)); err != nil {
 		return fmt.Errorf("configure %s: %w", s.Name, err)
 	}
 	return nil
