@@ -11,7 +11,7 @@ const (
 	resumes = 40_000
 	cuts    = 200 // of the power
 	pauses  = 60  // of a producer, each of about a dozen runs
-	weather = 200 // faults of every kind
+	weather = 100 // faults of every kind
 	deploys = 40  // restarts
 	cancels = 1000
 	appends = 1500 // a log
