@@ -62,7 +62,7 @@ var importRules = []importRule{
 	{"schema does no I/O", "so that it is the same on every node and in every replay", func(from, to string) bool {
 		return in(from, "schema") && inAny(to, "os", "net", "syscall", "io/fs", "io/ioutil", "log", "math/rand", "crypto/rand")
 	}},
-	outside("github.com/nats-io", "one place interprets JetStream; the rest speaks of responses and records", "broker", "examples"),
+	outside("github.com/nats-io", "one place interprets JetStream; the rest speaks of responses and records", "broker", "examples", "e2e/bench"),
 	outside("github.com/nats-io/nats-server", "a client of an existing NATS needs no server", "broker/embed"),
 	{"broker/sim only in tests", "a server that forgets everything has no place in a node", func(_, to string) bool {
 		return in(to, module+"/broker/sim")
