@@ -62,7 +62,7 @@ var importRules = []importRule{
 	{"schema does no I/O", "so that it is the same on every node and in every replay", func(from, to string) bool {
 		return in(from, "schema") && inAny(to, "os", "net", "syscall", "io/fs", "io/ioutil", "log", "math/rand", "crypto/rand")
 	}},
-	outside("github.com/nats-io", "one place interprets JetStream; the rest speaks of responses and records", "broker"),
+	outside("github.com/nats-io", "one place interprets JetStream; the rest speaks of responses and records", "broker", "examples", "e2e/bench"),
 	outside("github.com/nats-io/nats-server", "a client of an existing NATS needs no server", "broker/embed"),
 	{"broker/sim only in tests", "a server that forgets everything has no place in a node", func(_, to string) bool {
 		return in(to, module+"/broker/sim")
@@ -200,14 +200,14 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestPackageComments promises that every package says what it is, once, in doc.go. The programs below e2e are one
-// file each.
+// TestPackageComments promises that every package says what it is, once, in doc.go. The programs below e2e, and
+// the examples, are one file each.
 func TestPackageComments(t *testing.T) {
 	t.Parallel()
 	commented := map[string][]string{}
 	for _, s := range sources(t) {
 		dir := filepath.Dir(s.path)
-		if s.test || strings.HasPrefix(dir, "e2e/") {
+		if s.test || inAny(dir, "examples") || strings.HasPrefix(dir, "e2e/") {
 			continue
 		}
 		if _, known := commented[dir]; !known {

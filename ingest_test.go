@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json"
-	"golang.org/x/tools/txtar"
 
 	"github.com/midstream-dev/midstream/schema"
 )
@@ -71,25 +70,10 @@ func (f feeder) stream(t *testing.T) *schema.State {
 	return state
 }
 
-// litellm returns the events of the story that this project began with, as its producer sent them.
-func litellm(t *testing.T) (events []string) {
-	t.Helper()
-	story, err := txtar.ParseFile("schema/testdata/stories/litellm_old_order.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(story.Files[0].Data)) {
-		if event, ok := strings.CutPrefix(line, "litellm "); ok {
-			events = append(events, event)
-		}
-	}
-	return events
-}
-
 // TestIngest_LiteLLM promises that a producer which sends LiteLLM's old order needs to declare nothing, and that readers get
 // one legal response of it: MCP events before response.created, colliding numbers, output_index 0 everywhere, two lifecycles.
 func TestIngest_LiteLLM(t *testing.T) {
-	f := feeder{serveNode(t, "--nats.data="+t.TempDir()), "resp_litellm0123456789abcd", "litellm"}
+	f := feeder{serveNode(t, "--nats.data="+t.TempDir()), litellmID, "litellm"}
 	events := litellm(t)
 	status, a := f.send(t, strings.Join(events, ""))
 	if status != http.StatusOK || a.Accepted != int64(len(events)) || a.Next != a.Accepted {

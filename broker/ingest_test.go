@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/midstream-dev/midstream/broker/publish"
 	"github.com/midstream-dev/midstream/schema"
@@ -186,6 +187,35 @@ func TestPublish_IntoTheFeed(t *testing.T) {
 	if err := s.Flush(ctx); err == nil {
 		if err = s.Send(ctx, []byte("{}")); !errors.Is(err, publish.ErrClosed) {
 			t.Errorf("send behind the end: %v", err)
+		}
+	}
+}
+
+// JetStream looks at Nats-Msg-Id, for 100 ms and across all producers: an id that two messages share loses the second one.
+// docs/ingest.md says so.
+func TestIngest_MessageID(t *testing.T) {
+	t.Parallel()
+	b, ctx := mustOpen(t), testContext(t)
+	js, err := jetstream.New(b.conns.publish)
+	must(t, err)
+	dropped := func(producer, id string) bool {
+		t.Helper()
+		subject, err := publish.Subject("t1", "resp_fed", producer)
+		must(t, err)
+		ack, err := js.Publish(ctx, subject, []byte(`{"type":"x"}`), jetstream.WithMsgID(id))
+		must(t, err)
+		return ack.Duplicate
+	}
+	for n := 0; ; n++ { // a slow machine may let the window pass
+		began, id := time.Now(), fmt.Sprint(n)
+		first, second := dropped("model", id), dropped("mcp", id)
+		switch {
+		case first:
+			t.Fatal("a new id was taken for one that was there")
+		case second:
+			return
+		case time.Since(began) < 50*time.Millisecond:
+			t.Fatal("another producer's message with the same id was stored")
 		}
 	}
 }

@@ -88,14 +88,21 @@ func (g *gateway) listen(t *testing.T, command []string) (*transcript, []string)
 // execute runs a client: text on stdout, one event a line on stderr.
 func execute(t *testing.T, env, command []string) *transcript {
 	t.Helper()
+	heard, err := attempt(env, command)
+	if err != nil {
+		t.Fatalf("run %v: %v\n%s", command, err, strings.Join(heard.events, "\n"))
+	}
+	return heard
+}
+
+// attempt is execute for a client that may fail.
+func attempt(env, command []string) (*transcript, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("run %v: %v\n%s", command, err, stderr.String())
-	}
-	return &transcript{text: stdout.String(), events: strings.Split(strings.TrimSpace(stderr.String()), "\n")}
+	err := cmd.Run()
+	return &transcript{text: stdout.String(), events: strings.Split(strings.TrimSpace(stderr.String()), "\n")}, err
 }

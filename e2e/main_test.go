@@ -60,6 +60,7 @@ func (s *session) start() error {
 	return errors.Join(
 		s.build("midstream", "-race", ".."),
 		s.build("", "./clients/go/..."),
+		s.build("producer", "../examples/producer/go"),
 		s.build("shim", "-tags=e2e", "./conformance"),
 		s.serve(),
 	)

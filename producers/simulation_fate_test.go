@@ -25,6 +25,8 @@ func pointOf(op *sim.Op) point {
 		return atSeal
 	case op.Stream == "MS_RUNS":
 		return atEnqueue
+	case op.Stream == "MS_INGEST":
+		return atIngest
 	}
 	return ""
 }
@@ -136,6 +138,7 @@ func (f fault) fate(spared bool) sim.Fate {
 type history struct {
 	records []fact
 	sealed  bool
+	batches []schema.Batch // of those who feed it
 }
 
 // fact is one stored record, as far as it bears on what is promised.
@@ -163,6 +166,8 @@ func (w *world) Stored(m sim.Message) {
 		})
 	case strings.HasPrefix(m.Stream, "MS_ARCHIVE") && strings.HasSuffix(m.Subject, ".0"):
 		h.sealed = true
+	case m.Stream == "MS_INGEST":
+		h.sent(m)
 	}
 }
 

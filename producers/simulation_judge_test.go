@@ -37,6 +37,9 @@ func (w *world) judge(i int) {
 	w.judgeOwners(id, h.Records)
 	w.judgeEnd(s, id, h.Records, state.Response())
 	w.judgeCalls(s, id, h.Records, state.Response())
+	if len(s.Voices) > 0 {
+		w.judgeFed(s, ref, h.Records, state.Response())
+	}
 	if s.Stores {
 		w.judgeArchive(ctx, ref, sse)
 	}
@@ -76,6 +79,9 @@ func (w *world) judgeOwners(id string, records []schema.Record) {
 func (w *world) judgeEnd(s *scene, id string, records []schema.Record, resp *schema.Response) {
 	switch resp.Status {
 	case schema.StatusCompleted:
+		if len(s.Voices) > 0 {
+			return // judgeFed says what it must be
+		}
 		want := fmt.Sprintf("turn %d, and more", len(s.Turns))
 		if last := resp.Output[len(resp.Output)-1]; last.Text() != want && !s.silent() {
 			w.faultf("%s: ends with %q, not %q", id, last.Text(), want)

@@ -30,6 +30,7 @@ type scene struct {
 	Cancel     time.Duration // when somebody cancels it; 0 is never
 	Readers    []audience
 	Faults     []fault
+	Voices     []voice // who feeds the response; without one, the model makes it
 }
 
 // act is what the model does in a turn: it says something, or calls a tool.
@@ -125,6 +126,7 @@ var possible = map[point][]action{
 	atCall:      {killBefore, killBehind, holdBefore, holdBehind, drain, elect},
 	atResult:    {killBefore, killBehind, holdBefore, holdBehind, deafHold, drain, elect, restart},
 	atList:      {killBefore, holdBefore, drain},
+	atIngest:    fedActions,
 }
 
 var points = []point{
@@ -142,8 +144,19 @@ var (
 	spells = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 7 * time.Second, 15 * time.Second, time.Minute})
 )
 
-var faults = rapid.Custom(func(t *rapid.T) fault {
-	f := fault{Point: rapid.SampledFrom(points).Draw(t, "point"), Times: 1}
+var (
+	faults    = faultsAt(points)
+	fedFaults = faultsAt(fedPoints)
+)
+
+func faultsAt(points []point) *rapid.Generator[fault] {
+	return rapid.Custom(func(t *rapid.T) fault {
+		f := fault{Point: rapid.SampledFrom(points).Draw(t, "point"), Times: 1}
+		return f.drawn(t)
+	})
+}
+
+func (f fault) drawn(t *rapid.T) fault {
 	f.Action = rapid.SampledFrom(possible[f.Point]).Draw(t, "action")
 	f.N = rapid.IntRange(0, 9).Draw(t, "n")
 	switch f.Action {
@@ -161,7 +174,7 @@ var faults = rapid.Custom(func(t *rapid.T) fault {
 		f.Times = rapid.IntRange(1, 4).Draw(t, "times")
 	}
 	return f
-})
+}
 
 var scenes = rapid.Custom(func(t *rapid.T) *scene {
 	s := &scene{
@@ -169,8 +182,12 @@ var scenes = rapid.Custom(func(t *rapid.T) *scene {
 		Idempotent: rapid.IntRange(0, 3).Draw(t, "idempotent") == 0,
 		Turns:      rapid.SliceOfN(rapid.SliceOfN(rapid.SampledFrom([]act{say, calls, calls}), 1, 3), 0, 2).Draw(t, "turns"),
 		Pace:       pauses.Draw(t, "pace"), Work: works.Draw(t, "work"),
-		Faults: rapid.SliceOfN(faults, 1, 4).Draw(t, "faults"),
 	}
+	wrong := faults
+	if rapid.IntRange(0, 3).Draw(t, "fed") == 0 {
+		s.Voices, wrong = rapid.SliceOfN(voices, 1, 3).Draw(t, "voices"), fedFaults
+	}
+	s.Faults = rapid.SliceOfN(wrong, 1, 4).Draw(t, "faults")
 	s.Readers = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) audience {
 		return audience{pauses.Draw(t, "at"), rapid.IntRange(1, 9).Draw(t, "breaks"), pauses.Draw(t, "pause")}
 	}), 0, 2).Draw(t, "readers")
@@ -198,6 +215,9 @@ func responseID(i int) string { return fmt.Sprintf("resp_sim%013d", i) }
 
 // request is the body that the scene's client sends.
 func (s *scene) request(id string) string {
+	if len(s.Voices) > 0 {
+		return s.fedBy()
+	}
 	return fmt.Sprintf(`{"model":"m","input":"hi","stream":true,"store":%t,"tools":[`+
 		`{"type":"mcp","server_label":%q,"server_url":"https://mcp.example/%s","require_approval":"never"}]}`, s.Stores, s.label(), id)
 }

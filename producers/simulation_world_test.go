@@ -211,14 +211,15 @@ func (n *player) config(link *sim.Link, b *broker.Broker) Config {
 	p := &process{w: n.w, player: n, link: link, name: link.Name()}
 	return Config{
 		Name: p.name, Queue: witness{b, p}, Feeds: b, Control: b, Library: b, Models: p, Tools: p,
-		Idempotent: func(label, _ string) bool { return label == "idem" },
+		ProducerIdle: simPatience, // none is given up: whatever it has to say must come
+		Idempotent:   func(label, _ string) bool { return label == "idem" },
 	}
 }
 
 // act is the client of a scene, and its readers.
 func (w *world) act(i int, s *scene) {
 	id := responseID(i)
-	var readers sync.WaitGroup
+	var readers sync.WaitGroup // and whoever else has a part in it
 	defer readers.Wait()
 	if rest(w.ctx, s.At) != nil {
 		return
@@ -235,6 +236,9 @@ func (w *world) act(i int, s *scene) {
 	}
 	if s.Cancel > 0 {
 		readers.Go(func() { w.cancel(cmd.Ref(), s.Cancel-s.At) })
+	}
+	for k := range s.Voices {
+		readers.Go(func() { w.speak(cmd.Ref(), s.name(k), &s.Voices[k]) })
 	}
 	if rec, err := cmd.RequestRecord(); s.Begins {
 		if err == nil {

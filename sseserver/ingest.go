@@ -140,7 +140,8 @@ func (in *intake) takeAll(ctx context.Context, body *eventReader) error {
 	}
 	for {
 		events, ended, err := body.next()
-		last := ended && err == nil && in.ends(events, body.done)
+		in.note(events)
+		last := ended && err == nil && in.ends(body.done)
 		if len(events) > 0 || last {
 			if err := in.take(ctx, events, last); err != nil {
 				return err
@@ -188,11 +189,15 @@ func gap(place, due int64) error {
 	}
 }
 
-// ends reports whether the producer has ended with the body.
-func (in *intake) ends(events []jsontext.Value, done bool) bool {
+// note remembers whether what came last is terminal: that the body has ended may be known only later.
+func (in *intake) note(events []jsontext.Value) {
 	if len(events) > 0 {
 		in.terminal = (&schema.Batch{Events: events}).Ends()
 	}
+}
+
+// ends reports whether the producer has ended with the body.
+func (in *intake) ends(done bool) bool {
 	if in.claim.last != nil {
 		return *in.claim.last
 	}

@@ -64,6 +64,14 @@ func (f *feeding) chunk(t *testing.T, text string) {
 	}
 }
 
+// whole ends the body.
+func (f *feeding) whole(t *testing.T) {
+	t.Helper()
+	if _, err := io.WriteString(f.conn, "0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // stored waits until so many events of the producer are stored.
 func (f *feeding) stored(t *testing.T, want int64) {
 	t.Helper()
@@ -106,6 +114,28 @@ func TestIngest_StoresWhatHasCome(t *testing.T) {
 	f.stored(t, 3)
 	f.conn.Close()
 	f.stored(t, 3)
+}
+
+// A body of which nobody knew how long it is ends its producer too, if its last event is terminal: also when its end comes later
+// than that event is stored.
+func TestIngest_EndsWithAnOpenBody(t *testing.T) {
+	s := serveLive(t, ingesting)
+	f := feed(t, s)
+	f.chunk(t, `{"type":"response.completed","response":{"id":"r","status":"completed"}}`+"\n")
+	f.stored(t, 1)
+	f.whole(t)
+	resp, err := http.ReadResponse(bufio.NewReader(f.conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	sent, err := liveBroker(t).NextSent(t.Context(), f.ref, "p", 0)
+	for err == nil && sent != nil && !sent.Last {
+		sent, err = liveBroker(t).NextSent(t.Context(), f.ref, "p", sent.Position)
+	}
+	if err != nil || sent == nil || sent.Next() != 1 {
+		t.Errorf("%s, and the producer has not ended: %+v, %v", resp.Status, sent, err)
+	}
 }
 
 // A producer that falls silent in the middle of a body is told so, and keeps what it has sent.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,6 +25,7 @@ type bench struct {
 	client      *http.Client
 	dir         string
 	logs        *os.File // of both processes
+	nats        string   // the address of the node's embedded server
 	node, relay *process
 }
 
@@ -48,6 +50,9 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 	if b.logs, err = os.Create(o.logs); err != nil {
 		return nil, fmt.Errorf("create log: %w", err)
 	}
+	if b.nats, err = freeAddress(); err != nil {
+		return nil, err
+	}
 	config := filepath.Join(dir, "midstream.yaml")
 	if err := os.WriteFile(config, []byte(b.config()), 0o600); err != nil {
 		return nil, fmt.Errorf("write config: %w", err)
@@ -63,11 +68,20 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 
 func (b *bench) config() string {
 	return fmt.Sprintf(`listen: 127.0.0.1:0
-nats: {data: %s, sync: %s}
+nats: {data: %s, sync: %s, listen: %q, user: %s, password: %s}
 limits: {queued: %d}
 upstreams:
   - {name: bench, dialect: chat, base_url: %s, models: [bench]}
-`, filepath.Join(b.dir, "data"), b.sync, b.queued, b.upstream.URL)
+`, filepath.Join(b.dir, "data"), b.sync, b.nats, natsUser, natsPassword, b.queued, b.upstream.URL)
+}
+
+// freeAddress returns one that was free a moment ago.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // start runs a server and waits for the line that says where it listens.

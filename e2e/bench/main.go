@@ -33,7 +33,7 @@ func main() {
 	relay := flag.String("relay", "", "serve as the plain relay that is compared with, for the upstream at this URL")
 	flag.StringVar(&o.binary, "binary", "", "the built midstream binary")
 	flag.StringVar(&o.sync, "sync", "always", "fsync policy of the embedded server: always, or an interval")
-	flag.StringVar(&only, "only", "", "comma-separated measures: created, latency, throughput, fanout, idle, resume, slow, overload; empty runs all")
+	flag.StringVar(&only, "only", "", "comma-separated measures: created, latency, throughput, ingest, fanout, idle, resume, slow, overload; empty runs all")
 	flag.IntVar(&o.stored, "stored", 10_000, "responses that are stored when the resume is measured")
 	flag.IntVar(&o.idle, "idle", 5000, "idle subscribers")
 	flag.IntVar(&o.slowReaders, "slow", 5000, "readers that do not read")
@@ -67,6 +67,7 @@ var measures = []measure{
 	{"created", measureCreated},
 	{"latency", measureLatency},
 	{"throughput", measureThroughput},
+	{"ingest", measureIngest},
 	{"fanout", measureFanout},
 	{"idle", measureIdle},
 	{"resume", measureResume},

@@ -3,9 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,6 +102,10 @@ func measureIdle(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	reads, err := b.counter(ctx, "midstream_hub_reads_total")
+	if err != nil {
+		return err
+	}
 	idle, stop := context.WithCancel(ctx)
 	defer stop()
 	g, idle := errgroup.WithContext(idle)
@@ -120,16 +127,42 @@ func measureIdle(ctx context.Context, b *bench) error {
 	err = g.Wait()
 	time.Sleep(settle)
 	after, failed := b.node.resident()
+	read, uncounted := b.counter(ctx, "midstream_hub_reads_total")
 	for _, body := range open {
 		body.Close()
 	}
 	b.upstream.release()
-	if err != nil || failed != nil {
+	if err := errors.Join(err, failed, uncounted); err != nil {
 		return fmt.Errorf("attach %d readers: %w", b.idle, err)
 	}
 	each := float64(after-before) / float64(b.idle) / 1024
 	row(fmt.Sprintf("resident memory of an idle subscriber, %d of them", b.idle), fmt.Sprintf("%.1f KiB", each), "", "")
+	row("reads of the log for all of those", fmt.Sprintf("%.0f", read-reads), "", "")
 	return nil
+}
+
+// counter sums one of the node's metrics over its labels.
+func (b *bench) counter(ctx context.Context, name string) (sum float64, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.node.url+"/metrics", nil)
+	if err != nil {
+		return 0, fmt.Errorf("read metrics: %w", err)
+	}
+	resp, err := do(b.client, req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if text := lines.Text(); strings.HasPrefix(text, name) {
+			n, err := strconv.ParseFloat(text[strings.LastIndexByte(text, ' ')+1:], 64)
+			if err != nil {
+				return 0, fmt.Errorf("read metrics: %w", err)
+			}
+			sum += n
+		}
+	}
+	return sum, lines.Err()
 }
 
 // measureResume prints how long a finished response of 1 000 tokens takes to its last byte, with others stored around it.
