@@ -22,7 +22,7 @@ func TestProducers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := launch(t, fmt.Sprintf("listen: 127.0.0.1:0\nnats: {data: %q, listen: 127.0.0.1:%s, user: river, password: bank}\n",
+	g := launch(t, fmt.Sprintf("listen: 127.0.0.1:0\nnats: {data: %q, listen: 127.0.0.1:%s, user: midstream, password: ocean, producer_user: river, producer_password: bank}\n",
 		t.TempDir(), port))
 	id := g.declare(t, `{"model":"agent","midstream":{"producers":["go","python","node","curl"]}}`)
 	env := []string{"NATS_URL=nats://river:bank@127.0.0.1:" + port, "MIDSTREAM_URL=" + g.url}
