@@ -71,17 +71,17 @@ func measureFed(ctx context.Context, b *bench) error {
 
 // measureAdded prints what a token takes from a producer to a reader, 20 live at 50 a second.
 func measureAdded(ctx context.Context, b *bench) error {
-	const live, rate = 20, 50
-	direct, err := b.load(ctx, b.node.url, live, rate)
+	const live = 20
+	direct, err := b.load(ctx, b.node.url, live)
 	if err != nil {
 		return err
 	}
-	o := order{rate: rate, count: int(b.live.Seconds() * rate), size: 16}
+	o := order{rate: liveRate, count: int(b.live.Seconds() * liveRate), size: 16}
 	core, err := b.coreMany(ctx, live, o)
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("token in to frame out, %d live at %d/s, by ", live, rate)
+	name := fmt.Sprintf("token in to frame out, %d live at %d/s, by ", live, liveRate)
 	row(name+"a model", direct.String(), "core NATS: "+core.String(), ratio(float64(direct.at(.5)), float64(core.at(.5))))
 	for _, w := range ways {
 		fed, err := b.feedMany(ctx, w, live, 1, o)

@@ -11,17 +11,20 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// load keeps n responses streaming at rate tokens a second for a while and returns how long each token took from the
+// liveRate is how many tokens a second a live response streams, where latency is measured.
+const liveRate = 50
+
+// load keeps n responses streaming at liveRate for a while and returns how long each token took from the
 // upstream to the client.
-func (b *bench) load(ctx context.Context, base string, n int, rate int) (spread, error) {
+func (b *bench) load(ctx context.Context, base string, n int) (spread, error) {
 	var mu sync.Mutex
 	var all spread
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range n {
 		g.Go(func() error {
 			// Streams that begin together would send each token at the same moment, which nobody's do.
-			time.Sleep(time.Second / time.Duration(rate) * time.Duration(i) / time.Duration(n))
-			resp, err := create(ctx, b.client, base, order{rate: rate, count: int(b.live.Seconds() * float64(rate)), size: 16})
+			time.Sleep(time.Second / liveRate * time.Duration(i) / time.Duration(n))
+			resp, err := create(ctx, b.client, base, order{rate: liveRate, count: int(b.live.Seconds() * liveRate), size: 16})
 			if err != nil {
 				return err
 			}
@@ -41,11 +44,11 @@ func (b *bench) load(ctx context.Context, base string, n int, rate int) (spread,
 // measureLatency prints what a token takes from the upstream's socket to the client's.
 func measureLatency(ctx context.Context, b *bench) error {
 	for _, live := range []int{20, 400} {
-		ours, err := b.load(ctx, b.node.url, live, 50)
+		ours, err := b.load(ctx, b.node.url, live)
 		if err != nil {
 			return err
 		}
-		theirs, err := b.load(ctx, b.relay.url, live, 50)
+		theirs, err := b.load(ctx, b.relay.url, live)
 		if err != nil {
 			return err
 		}
@@ -61,7 +64,7 @@ func measureCreated(ctx context.Context, b *bench) error {
 	for i, base := range []string{b.node.url, b.relay.url} {
 		busy, stop := context.WithCancel(ctx)
 		done := make(chan error, 1)
-		go func() { _, err := b.load(busy, base, 20, 50); done <- err }()
+		go func() { _, err := b.load(busy, base, 20); done <- err }()
 		err := b.createMany(ctx, base, 500, &got[i])
 		stop()
 		if <-done; err != nil {

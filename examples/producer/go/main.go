@@ -49,7 +49,7 @@ func feed(ctx context.Context, response string) error {
 }
 
 func address() string {
-	if url := os.Getenv("NATS_URL"); url != "" {
+	if url := os.Getenv("NATS_URL"); url != "" { //nolint:forbidigo // this is a program of its own
 		return url
 	}
 	return "nats://river:bank@127.0.0.1:4222"
