@@ -15,7 +15,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/midstream-dev/midstream/broker/publish"
 	"github.com/midstream-dev/midstream/e2e/cluster"
 )
 
@@ -86,20 +85,7 @@ func TestPermissions_Producer(t *testing.T) {
 		})
 	}
 	const id = "resp_fedoverthecluster0000"
-	stream, err := publish.New(publish.Config{Conn: nc, Tenant: "default", Response: id, Producer: "agent"})
-	must(t, err)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for _, event := range []string{
-		`{"type":"response.output_item.added","item":{"id":"m","type":"message","role":"assistant","content":[]}}`,
-		`{"type":"response.output_text.delta","item_id":"m","delta":"Hello"}`,
-		`{"type":"response.output_item.done","item":{"id":"m","type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}}`,
-		`{"type":"response.completed","response":{"status":"completed"}}`,
-	} {
-		must(t, stream.Send(ctx, []byte(event)))
-	}
-	must(t, stream.Flush(ctx))
-	stream.Close()
+	feed(t, id).say(t, begins, word(0), said(1), ends)
 	if got := get(t, shared.Gateways[0], "/v1/responses/"+id+"?stream=true"); !strings.HasSuffix(string(got), "data: [DONE]\n\n") {
 		t.Errorf("the response that it has opened:\n%s", got)
 	}
