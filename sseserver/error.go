@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -185,24 +184,12 @@ func routeError(err *echo.HTTPError) *schema.Error {
 	return e
 }
 
-// quotable is how much of a caller's text an answer repeats.
-const quotable = 64
-
 // notFound is the one answer for ids that are malformed, unknown or somebody else's, byte for byte.
 func notFound(id string) *schema.Error {
 	return &schema.Error{
 		Status: http.StatusNotFound, Type: schema.TypeInvalidRequest, Code: schema.CodeNotFound,
-		Message: "Response with id '" + quote(id) + "' not found.",
+		Message: "Response with id '" + schema.Quote(id) + "' not found.",
 	}
-}
-
-// quote makes a caller's text safe to repeat: cut, and nothing but printable ASCII.
-func quote(s string) string {
-	if len(s) > quotable {
-		s = s[:quotable] + "…"
-	}
-	q := strconv.QuoteToASCII(s)
-	return strings.ReplaceAll(q[1:len(q)-1], "'", `\'`)
 }
 
 // erased tells of a deletion those who knew the response.
