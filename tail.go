@@ -85,6 +85,7 @@ type tailer struct {
 	patience time.Duration // with all that do not
 	view     *view
 	notes    io.Writer // what is not of the response
+	noted    bool      // the last that was written was a note
 	sleep    func(context.Context, time.Duration) error
 	now      func() time.Time
 }
@@ -129,9 +130,10 @@ func (t *tailer) giveUp(err error) error {
 func (t *tailer) next(err error) {
 	lost := t.targets[t.at].host
 	t.at = (t.at + 1) % len(t.targets)
-	if t.view.midLine {
+	if t.view.midLine && !t.noted {
 		fmt.Fprintln(t.notes)
 	}
+	t.noted = true
 	fmt.Fprintf(t.notes, "midstream: %s: %v; trying again at %s\n", lost, err, t.targets[t.at].host)
 }
 
@@ -225,7 +227,7 @@ func (t *tailer) read(body io.Reader) error {
 		if err := t.view.show(&event); err != nil {
 			return finalError{err}
 		}
-		t.last = event.SequenceNumber
+		t.last, t.noted = event.SequenceNumber, false
 		if event.Type.Terminal() {
 			return nil
 		}

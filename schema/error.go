@@ -67,6 +67,8 @@ const (
 	CodeTooLarge = "request_too_large"
 	// CodeOverloaded: come back after Retry-After.
 	CodeOverloaded = "overloaded"
+	// CodeUnavailable: this node serves nothing now. Ask another one, or come back after Retry-After.
+	CodeUnavailable = "unavailable"
 	// CodeURLNotAllowed: an MCP server_url that this gateway must not connect to.
 	CodeURLNotAllowed = "url_not_allowed"
 	// CodeServer: a fault of this server. Its text never leaves the log.

@@ -142,7 +142,14 @@ func refusalOf(err error) (refusal *schema.Error, hidden bool) {
 	}, true
 }
 
+// unavailable is what a node answers that should get no work.
 func unavailable(message string) *schema.Error {
+	e := overloaded(message)
+	e.Code = schema.CodeUnavailable
+	return e
+}
+
+func overloaded(message string) *schema.Error {
 	return &schema.Error{
 		Status: http.StatusServiceUnavailable, Type: schema.TypeServer, Code: schema.CodeOverloaded, Message: message,
 	}
@@ -152,22 +159,22 @@ func unavailable(message string) *schema.Error {
 func fullRefusal(err error) *schema.Error {
 	var full *broker.FullError
 	if !errors.As(err, &full) {
-		return unavailable("There is no room for new responses now. Those that run go on.")
+		return overloaded("There is no room for new responses now. Those that run go on.")
 	}
 	if full.Bound.Line() {
-		e := unavailable("Too many responses wait for their turn already. Nothing was begun: please try again later.")
+		e := overloaded("Too many responses wait for their turn already. Nothing was begun: please try again later.")
 		e.Status, e.Type, e.Code = http.StatusTooManyRequests, schema.TypeRateLimit, schema.CodeRateLimit
 		return e
 	}
 	switch full.Bound {
 	case broker.BoundSilent:
-		return unavailable("The log does not answer. Nothing was begun: please try again later.")
+		return overloaded("The log does not answer. Nothing was begun: please try again later.")
 	case broker.BoundConversations:
-		return unavailable("There is no room for more in conversations now. Those that are there go on: please try again later.")
+		return overloaded("There is no room for more in conversations now. Those that are there go on: please try again later.")
 	case broker.BoundDisk, broker.BoundStore:
-		return unavailable("The disk of the log is nearly full. Responses that run go on, nothing new is begun: please try again later.")
+		return overloaded("The disk of the log is nearly full. Responses that run go on, nothing new is begun: please try again later.")
 	}
-	return unavailable("There is no room for new responses now. Those that run go on: please try again later.")
+	return overloaded("There is no room for new responses now. Those that run go on: please try again later.")
 }
 
 // routeError answers what the router found out by itself.
