@@ -99,6 +99,9 @@ func TestUsage_Wrong(t *testing.T) {
 		{[]string{"doctor", "--nats.url=nats://127.0.0.1:1"}, "nats.secret_key"},
 		{[]string{"tail"}, "response-id"},
 		{[]string{"tail", "resp_1", "--from=-1"}, "--from"},
+		{[]string{"tail", "resp_1", "--server=ftp://127.0.0.1:1"}, "neither http://"},
+		{[]string{"tail", "resp_1", "--server=http://u:secret@[::1"}, "neither a URL nor host:port"},
+		{[]string{"tail", "resp_1", "--server="}, "--server"},
 	} {
 		code, stdout, stderr := runCommand(t, c.args...)
 		if code != exitUsage || stdout != "" || !strings.Contains(stderr, c.want) {

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"mime"
 	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -22,14 +21,16 @@ import (
 
 // tailCommand follows a response.
 type tailCommand struct {
-	Response string `arg:"" name:"response-id" help:"The response: resp_…"`
-	From     int64  `env:"-" placeholder:"N" help:"Begin with the event of this sequence number."`
-	Server   string `default:"http://127.0.0.1:8080" help:"Address of any node."`
+	Response string        `arg:"" name:"response-id" help:"The response: resp_…"`
+	From     int64         `env:"-" placeholder:"N" help:"Begin with the event of this sequence number."`
+	Server   []string      `default:"http://127.0.0.1:8080" help:"Address of any node, as URL or host:port. Give several, and a lost connection goes on at the next."`
+	Patience time.Duration `env:"-" default:"2m" help:"Give up when no node has streamed the response for so long."`
 }
 
 // Help is shown below the flags.
 func (*tailCommand) Help() string {
-	return `A lost connection is made again, behind the last event that was shown.
+	return `A lost connection is made again, at the next server if there are several, behind the last event that was shown; a line on
+stderr says so each time. Where no server answers at the beginning, or none streams for --patience, that is the end.
 
 Exit codes: 0 the response is completed, 3 it failed or was cancelled, 4 it is incomplete, 1 it could not be followed,
 2 the command line is wrong, 130 interrupted.`
@@ -40,6 +41,7 @@ const (
 	tailEventBytes = 8 << 20          // one event, as large as the log takes
 	tailErrorBytes = 64 << 10         // the body of a refusal
 	tailSilence    = 45 * time.Second // three heartbeats missed: the connection is dead
+	tailDial       = 5 * time.Second  // a node that is gone may not even refuse
 	minTailRetry   = 100 * time.Millisecond
 	maxTailRetry   = 5 * time.Second
 )
@@ -49,15 +51,15 @@ func (c *tailCommand) Run(ctx context.Context, p process) error {
 	if c.From < 0 {
 		return &coded{exitUsage, errors.New("--from: must not be negative")}
 	}
-	target, err := url.JoinPath(c.Server, "v1/responses", url.PathEscape(c.Response))
+	targets, err := c.targets()
 	if err != nil {
-		return &coded{exitUsage, fmt.Errorf("--server: %w", err)}
+		return &coded{exitUsage, err}
 	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	transport := newTailTransport()
 	defer transport.CloseIdleConnections()
 	t := &tailer{
-		client: &http.Client{Transport: transport},
-		url:    target + "?stream=true", last: c.From - 1, view: newView(p.stdout, colours(p.stdout)), notes: p.stderr, sleep: sleep,
+		client: &http.Client{Transport: transport}, targets: targets, last: c.From - 1, patience: c.Patience,
+		view: newView(p.stdout, colours(p.stdout)), notes: p.stderr, sleep: sleep, now: time.Now,
 	}
 	switch err := t.follow(ctx); {
 	case err == nil:
@@ -74,36 +76,65 @@ func colours(w io.Writer) bool { return os.Getenv("NO_COLOR") == "" && isTermina
 
 // tailer reads one response over as many connections as it takes.
 type tailer struct {
-	client  *http.Client
-	url     string
-	last    int64 // the last sequence number that was shown
-	reached bool  // a server has answered
-	view    *view
-	notes   io.Writer // what is not of the response
-	sleep   func(context.Context, time.Duration) error
+	client   *http.Client
+	targets  []target
+	at       int           // which of them is asked
+	last     int64         // the last sequence number that was shown
+	reached  bool          // a server has answered
+	streamed time.Time     // when one last did what it should
+	patience time.Duration // with all that do not
+	view     *view
+	notes    io.Writer // what is not of the response
+	noted    bool      // the last that was written was a note
+	sleep    func(context.Context, time.Duration) error
+	now      func() time.Time
 }
 
 // finalError is an answer that another try would not change.
 type finalError struct{ error }
 
 func (t *tailer) follow(ctx context.Context) error {
+	t.streamed = t.now()
 	for delay := minTailRetry; ; delay = min(2*delay, maxTailRetry) {
 		before := t.last
 		err := t.connect(ctx)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if final := (finalError{}); errors.As(err, &final) || !t.reached {
+		if err := t.giveUp(err); err != nil {
 			return err
 		}
 		if t.last > before {
 			delay = minTailRetry
 		}
-		fmt.Fprintf(t.notes, "\nmidstream: %v; trying again\n", err)
+		t.next(err)
 		if err := t.sleep(ctx, delay/2+rand.N(delay/2)); err != nil {
 			return err
 		}
 	}
+}
+
+// giveUp returns why there is no point in another try, or nil.
+func (t *tailer) giveUp(err error) error {
+	everyone := t.at == len(t.targets)-1
+	switch {
+	case errors.As(err, new(finalError)), !t.reached && everyone:
+		return err
+	case t.reached && t.now().Sub(t.streamed) >= t.patience:
+		return fmt.Errorf("no server has streamed it for %s: %w", t.patience, err)
+	}
+	return nil
+}
+
+// next goes on to the next server, and says so in a line of its own.
+func (t *tailer) next(err error) {
+	lost := t.targets[t.at].host
+	t.at = (t.at + 1) % len(t.targets)
+	if t.view.midLine && !t.noted {
+		fmt.Fprintln(t.notes)
+	}
+	t.noted = true
+	fmt.Fprintf(t.notes, "midstream: %s: %v; trying again at %s\n", lost, err, t.targets[t.at].host)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -121,7 +152,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (t *tailer) connect(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, t.targets[t.at].url, nil)
 	if err != nil {
 		return finalError{err}
 	}
@@ -132,13 +163,14 @@ func (t *tailer) connect(ctx context.Context) error {
 	defer silence.Stop()
 	response, err := t.client.Do(request)
 	if err != nil {
-		return err
+		return unaddressed(err)
 	}
 	defer response.Body.Close()
 	t.reached = true
 	if more, err := judge(response); !more {
 		return err
 	}
+	defer func() { t.streamed = t.now() }()
 	return t.read(heardBody{response.Body, silence})
 }
 
@@ -195,7 +227,7 @@ func (t *tailer) read(body io.Reader) error {
 		if err := t.view.show(&event); err != nil {
 			return finalError{err}
 		}
-		t.last = event.SequenceNumber
+		t.last, t.noted = event.SequenceNumber, false
 		if event.Type.Terminal() {
 			return nil
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,8 +124,8 @@ func follow(t *testing.T, s *story, cut int, colour bool) string {
 	var out, notes buffer
 	client := server.Client()
 	r := &tailer{
-		client: client, url: server.URL, last: -1, view: newView(&out, colour), notes: &notes,
-		sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
+		client: client, targets: []target{{"here", server.URL}}, last: -1, view: newView(&out, colour), notes: &notes,
+		sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }, now: time.Now, patience: time.Minute,
 	}
 	if err := r.follow(t.Context()); err != nil {
 		t.Fatalf("cut after %d: %v", cut, err)
@@ -220,6 +221,77 @@ func TestTail_Unreachable(t *testing.T) {
 	defer busy.Close()
 	if code, _, stderr := runCommand(t, "tail", "resp_1", "--server", busy.URL); code != exitOK || !strings.Contains(stderr, "503") {
 		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+}
+
+// TestTail_Servers promises that a response whose node is gone goes on at the next one, behind what was shown, however the
+// servers are named, and that each such step is one line on stderr.
+func TestTail_Servers(t *testing.T) {
+	s := readStory(t, "testdata/tail/tools.txtar")
+	whole := httptest.NewServer(s.serve(-1))
+	defer whole.Close()
+	first := httptest.NewUnstartedServer(s.serve(3))
+	first.Config.SetKeepAlivesEnabled(false)
+	first.Start()
+	defer first.Close()
+	a, b := strings.TrimPrefix(first.URL, "http://"), strings.TrimPrefix(whole.URL, "http://")
+	for _, flags := range [][]string{
+		{"--server", a + "," + b}, {"--server", first.URL + ", " + whole.URL}, {"--server=" + first.URL + "/", "--server=" + b},
+	} {
+		code, stdout, stderr := runCommand(t, append([]string{"tail", "resp_1"}, flags...)...)
+		if code != exitOK || stdout != string(s.part(t, "out")) {
+			t.Errorf("%s: exit code %d, stdout %q", flags, code, stdout)
+		}
+		lost, again := "midstream: "+a+": connection lost behind event 2: ", "; trying again at "+b+"\n"
+		if note := strings.TrimPrefix(stderr, "\n"); !strings.HasPrefix(note, lost) || !strings.HasSuffix(note, again) || strings.Count(note, "\n") != 1 {
+			t.Errorf("%s: stderr %q", flags, stderr)
+		}
+	}
+}
+
+// TestTail_FirstGone promises that a first server which is gone is no reason to give up while another is there; and that
+// nothing is waited for where none is.
+func TestTail_FirstGone(t *testing.T) {
+	s := readStory(t, "testdata/tail/tools.txtar")
+	there, gone := httptest.NewServer(s.serve(-1)), httptest.NewServer(http.NotFoundHandler())
+	defer there.Close()
+	gone.Close()
+	code, stdout, _ := runCommand(t, "tail", "resp_1", "--server", gone.URL, "--server", there.URL)
+	if code != exitOK || stdout != string(s.part(t, "out")) {
+		t.Errorf("exit code %d, stdout %q", code, stdout)
+	}
+	code, _, stderr := runCommand(t, "tail", "resp_1", "--server", gone.URL, "--server", gone.URL)
+	if code != exitError || strings.Count(stderr, "refused") != 2 || strings.Contains(stderr, "http://") {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+}
+
+// TestTail_Patience promises that a response which no server streams any more is given up after --patience, and not before.
+func TestTail_Patience(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) > 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		readStory(t, "testdata/tail/tools.txtar").serve(2).ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	var out, notes buffer
+	began := time.Now()
+	clock := began
+	r := &tailer{
+		client: server.Client(), targets: []target{{"a", server.URL}, {"b", server.URL}}, last: -1, view: newView(&out, false), notes: &notes,
+		sleep: func(_ context.Context, d time.Duration) error { clock = clock.Add(d); return nil },
+		now:   func() time.Time { return clock }, patience: time.Minute,
+	}
+	err := r.follow(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "no server has streamed it for 1m0s: the server answered 503") {
+		t.Errorf("ended with %v", err)
+	}
+	if waited := clock.Sub(began); waited < time.Minute || waited > time.Minute+maxTailRetry {
+		t.Errorf("given up after %s", waited)
 	}
 }
 

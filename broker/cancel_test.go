@@ -105,7 +105,7 @@ func mustEnd(tb testing.TB, b *Broker, ref schema.Ref) (*schema.Response, []sche
 func wantCancelled(tb testing.TB, b *Broker, ref schema.Ref, attempts int) []schema.Record {
 	tb.Helper()
 	resp, records := mustEnd(tb, b, ref)
-	if resp.Status != schema.StatusCancelled || resp.Error != nil || resp.Usage == nil {
+	if resp.Status != schema.StatusCancelled || resp.Error != nil || resp.Usage != nil {
 		tb.Errorf("status %s, error %+v, usage %+v", resp.Status, resp.Error, resp.Usage)
 	}
 	if last := records[len(records)-1]; last.Attempt != attempts || !schema.Ends(last.Frames) {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// What of an answer must be as /openapi.yaml says. That a request which is not as it says must be refused is left out: the
-// API ignores what it does not know.
+// What of an answer must be as /openapi.yaml says. That a request which is not as it says must be refused is left out: what is
+// not known inside of objects is the upstream's to judge, and query parameters that are not known are ignored.
 const openAPIChecks = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance," +
 	"response_schema_conformance,unsupported_method,allow_header_conformance"
 

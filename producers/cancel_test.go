@@ -132,7 +132,7 @@ func TestCancel_StopsTheModel(t *testing.T) {
 		t.Errorf("the model was stopped by %v", err)
 	}
 	resp := s.wantCancelled(ref, 1)
-	if it := resp.Output[0]; it.Status != schema.StatusIncomplete || it.Text() != "Once upon" || resp.Usage == nil {
+	if it := resp.Output[0]; it.Status != schema.StatusIncomplete || it.Text() != "Once upon" || resp.Usage != nil {
 		t.Errorf("%+v, usage %+v", it, resp.Usage)
 	}
 	s.until(func() bool { return counted(schema.StatusCancelled) == 1 })

@@ -22,7 +22,7 @@ func TestRun_GeneratesNothing(t *testing.T) {
 		t.Error(diff)
 	}
 	resp := s.response(records)
-	if resp.Status != schema.StatusCompleted || resp.Output == nil || len(resp.Output) > 0 || len(s.model.asked) > 0 {
+	if resp.Status != schema.StatusCompleted || resp.Output == nil || len(resp.Output) > 0 || len(s.model.asked) > 0 || resp.Usage == nil {
 		t.Errorf("after %d model calls: %+v", len(s.model.asked), resp)
 	}
 	s.records(s.goOn(`{"model":"m","input":"now speak","generate":true}`, quiet.Response()))

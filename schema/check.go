@@ -136,8 +136,6 @@ func (o *object) checkEnd(r *Response) error {
 		return o.refuse("object is %q", r.Object)
 	case completed != (r.CompletedAt != nil):
 		return o.refuse("completed_at of a response that is %s", r.Status)
-	case completed && r.Usage == nil:
-		return o.refuse("no usage")
 	case failed && r.Error == nil, !failed && r.Status != StatusCancelled && r.Error != nil:
 		return o.refuse("error of a response that is %s", r.Status)
 	case r.Error != nil && (r.Error.Code == "" || r.Error.Message == ""):

@@ -33,7 +33,7 @@ var faults = []struct{ name, law, old, new string }{
 	{"id line of another number", lawFrame, "id: 3\n", "id: 2\n"},
 	{"no tools in the response", lawMembers, `"tools":[],`, ""},
 	{"instructions as a list", lawMembers, `"instructions":null`, `"instructions":[]`},
-	{"no usage", lawMembers, `"usage":{`, `"usage":null,"was":{`},
+	{"no usage", lawMembers, `"usage":{`, `"was":{`},
 	{"usage without cached tokens", lawMembers, `"cached_tokens":0,`, ""},
 	{"completed without its time", lawMembers, `"completed_at":1700000001`, `"completed_at":null`},
 	{"completed with an error", lawMembers, `"status":"completed","background":false,"error":null`, `"status":"completed","background":false,"error":{"code":"c","message":"m"}`},

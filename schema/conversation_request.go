@@ -58,16 +58,6 @@ func ParseNewItems(body []byte) ([]Item, *Error) {
 	return req.Items, checkNewItems(req.Items)
 }
 
-func parseBody(body []byte, into any) *Error {
-	if err := CheckJSON(body); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return semantic(err)
-	}
-	return nil
-}
-
 func missing(param string) *Error {
 	return Refuse(CodeMissing, param, "Missing required parameter: '%s'.", param)
 }

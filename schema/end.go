@@ -7,7 +7,7 @@ const FromLog = "log"
 
 // End returns the events that end a response: every item that is not done is closed, as incomplete where it is not whole,
 // and the terminal event t comes last. set says how the response ended; its output is what was streamed, its usage and
-// service tier are those of the turns that have ended. q must be the sequencer of r's State.
+// service tier are those of the turns that have ended; a usage that nobody has told is null. q must be the sequencer of r's State.
 func (r *Run) End(q *Sequencer, t EventType, set func(*Response)) ([]Event, error) {
 	closing, err := q.Abort()
 	if err != nil {
@@ -15,8 +15,8 @@ func (r *Run) End(q *Sequencer, t EventType, set func(*Response)) ([]Event, erro
 	}
 	last, err := q.Finish(t, func(resp *Response) {
 		set(resp)
-		if resp.Usage = r.Usage; resp.Usage == nil {
-			resp.Usage = &Usage{} // clients require it, and there was nothing to count
+		if resp.Usage = r.Usage; resp.Usage == nil && t == Completed && r.Turn == nil && !r.relays {
+			resp.Usage = &Usage{} // no model was asked; in all other cases nobody has counted, and that is not nothing
 		}
 		if r.Turn != nil && r.Turn.Tier != "" {
 			resp.ServiceTier = &r.Turn.Tier

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -52,6 +53,51 @@ func TestEnds(t *testing.T) {
 	} {
 		if Ends([]byte(text)) != want {
 			t.Errorf("not %t of %q", want, text)
+		}
+	}
+}
+
+// A usage that was told is shown. One that was not is null, never zero: only where no model was asked is zero what it took.
+func TestRun_EndShowsWhatIsKnownOfUsage(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		run  Run
+		how  EventType
+		want *Usage
+	}{
+		"told":                         {Run{Turn: &Turn{}, Usage: &Usage{TotalTokens: 7}}, Completed, &Usage{TotalTokens: 7}},
+		"no model was asked":           {Run{}, Completed, &Usage{}},
+		"a model that did not say":     {Run{Turn: &Turn{}}, Completed, nil},
+		"producers that did not say":   {Run{relays: true}, Completed, nil},
+		"cut short by its limit":       {Run{Turn: &Turn{}}, Incomplete, nil},
+		"cancelled in the first call":  {Run{}, Failed, nil},
+		"cancelled in the second call": {Run{Turn: &Turn{}, Usage: &Usage{TotalTokens: 7}}, Failed, &Usage{TotalTokens: 7}},
+	} {
+		q := NewSequencer(&c.run.State)
+		stream := must(q.Push("gateway", createdEvent(t, testCommand("resp_1"))))(t)
+		stream = append(stream, must(q.Push("gateway", Event{Type: InProgress}))(t)...)
+		end := must(c.run.End(q, c.how, endedBy(c.how)))(t)
+		state, err := CheckStream(framesOf(t, append(stream, end...)))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(c.want, state.Response().Usage); diff != "" {
+			t.Errorf("%s: usage (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// endedBy says of a response what goes with its terminal event.
+func endedBy(t EventType) func(*Response) {
+	return func(resp *Response) {
+		switch t {
+		case Completed:
+			wellEnded(resp)
+		case Incomplete:
+			resp.Status, resp.IncompleteDetails = StatusIncomplete, &IncompleteDetails{Reason: "max_output_tokens"}
+		default:
+			resp.Status = StatusCancelled
 		}
 	}
 }

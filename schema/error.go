@@ -2,6 +2,8 @@ package schema
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -43,6 +45,8 @@ const (
 	CodeMissing = "missing_required_parameter"
 	// CodeUnsupported: the API has it, this server does not. Leave it out, or use another route.
 	CodeUnsupported = "unsupported_parameter"
+	// CodeUnknown: the API has no such member. Mend its name, or leave it out.
+	CodeUnknown = "unknown_parameter"
 	// CodeModelNotFound: no upstream serves that model. GET /v1/models lists what there is.
 	CodeModelNotFound = "model_not_found"
 	// CodeNotFound: unknown, foreign or malformed response id; all three look the same.
@@ -63,6 +67,8 @@ const (
 	CodeTooLarge = "request_too_large"
 	// CodeOverloaded: come back after Retry-After.
 	CodeOverloaded = "overloaded"
+	// CodeUnavailable: this node serves nothing now. Ask another one, or come back after Retry-After.
+	CodeUnavailable = "unavailable"
 	// CodeURLNotAllowed: an MCP server_url that this gateway must not connect to.
 	CodeURLNotAllowed = "url_not_allowed"
 	// CodeServer: a fault of this server. Its text never leaves the log.
@@ -84,6 +90,26 @@ const (
 	// CodeCredentials: the credentials that came with the request cannot be had any more. Ask again.
 	CodeCredentials = "credentials_lost"
 )
+
+// NoModel refuses a model that nobody here serves.
+func NoModel(id string) *Error {
+	return &Error{
+		Status: 404, Type: TypeInvalidRequest, Code: CodeModelNotFound, Param: "model",
+		Message: "The model '" + Quote(id) + "' does not exist. GET /v1/models lists those that do.",
+	}
+}
+
+// quotable is how much of a caller's text an answer repeats.
+const quotable = 64
+
+// Quote makes a caller's text safe to repeat: cut, and nothing but printable ASCII.
+func Quote(s string) string {
+	if len(s) > quotable {
+		s = s[:quotable] + "…"
+	}
+	q := strconv.QuoteToASCII(s)
+	return strings.ReplaceAll(q[1:len(q)-1], "'", `\'`)
+}
 
 // Refuse returns a 400 that names the member at fault.
 func Refuse(code, param, format string, args ...any) *Error {

@@ -14,18 +14,31 @@ import (
 // ParseCreate reads and checks the body of POST /v1/responses. What it accepts can be served; the error of what it
 // refuses names the member at fault.
 func ParseCreate(body []byte) (*CreateRequest, *Error) {
-	if err := CheckJSON(body); err != nil {
-		return nil, err
-	}
 	var req CreateRequest
-	if err := json.Unmarshal(body, &req); err != nil {
-		return nil, semantic(err)
+	if err := parseBody(body, &req); err != nil {
+		return nil, err
 	}
 	if err := req.validate(); err != nil {
 		return nil, err
 	}
 	return &req, nil
 }
+
+// parseBody reads a body, which is one JSON object.
+func parseBody(body []byte, into any) *Error {
+	if err := CheckJSON(body); err != nil {
+		return err
+	}
+	if jsontext.Value(body).Kind() != '{' {
+		return noObject()
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return semantic(err)
+	}
+	return nil
+}
+
+func noObject() *Error { return Refuse(CodeInvalidValue, "", "The body must be a JSON object.") }
 
 // CheckJSON refuses a body that is not exactly one JSON value, or that is built to hurt its reader: nested deeper than
 // [MaxDepth], wider than [MaxMembers], or with an integer that not every reader keeps.
@@ -106,7 +119,7 @@ func semantic(err error) *Error {
 	}
 	param := cutParam(strings.ReplaceAll(strings.TrimPrefix(string(s.JSONPointer), "/"), "/", "."))
 	if param == "" {
-		return Refuse(CodeInvalidValue, "", "The body must be a JSON object.")
+		return noObject()
 	}
 	return Refuse(CodeInvalidValue, param, "Invalid type for '%s'.", param)
 }

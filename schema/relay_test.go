@@ -37,7 +37,7 @@ func finishRelay(t testing.TB, r *Relay) []Event {
 	}
 	out, err := r.seq.Finish(end, func(resp *Response) {
 		wellEnded(resp)
-		resp.Error, resp.IncompleteDetails, resp.Usage = said.Error, said.IncompleteDetails, (&Usage{}).Add(r.Usage())
+		resp.Error, resp.IncompleteDetails, resp.Usage = said.Error, said.IncompleteDetails, r.Usage()
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// CreateRequest is the body of POST /v1/responses. Members that are only passed on or echoed are raw. Unknown members
-// are kept in Rest and otherwise ignored, as the API does.
+// CreateRequest is the body of POST /v1/responses. Members that are only passed on or echoed are raw. Rest has those
+// that no field names: [ParseCreate] lets in what some upstream can serve, commands of earlier builds may have more.
 type CreateRequest struct {
 	Model              string         `json:"model,omitzero"`
 	Input              Input          `json:"input,omitzero"`

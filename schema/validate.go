@@ -11,7 +11,7 @@ import (
 // validate checks what the type cannot say. Whatever the API has and this server does not is refused, never dropped.
 func (r *CreateRequest) validate() *Error {
 	for _, check := range []func() *Error{
-		r.validateModel, r.validateInput, r.validateShapes, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateParams,
+		r.validateUnknown, r.validateModel, r.validateInput, r.validateShapes, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateParams,
 		r.validateConversation, r.validateToolChoice, r.validateStreamOptions, r.validateSources,
 	} {
 		if err := check(); err != nil {

@@ -104,13 +104,12 @@ func (r *CreateRequest) validateReasoning() *Error {
 		shape{"generate_summary", `"`}, shape{"context", `"`}, shape{"mode", `"`})
 }
 
-// validateRest checks members of the API that the request's type does not name. What is no member of the API is ignored,
-// as the API does.
+// validateRest checks members of the API that the request's type does not name.
 func (r *CreateRequest) validateRest() *Error {
 	rest := membersOf(r.Rest)
 	if err := checkShapes("", rest, shape{"prompt", "{"}, shape{"context_management", "["}, shape{"moderation", "{"},
 		shape{"prompt_cache_retention", `"`}, shape{"prompt_cache_options", "{"},
-		shape{"presence_penalty", "0"}, shape{"frequency_penalty", "0"}); err != nil {
+		shape{"presence_penalty", "0"}, shape{"frequency_penalty", "0"}, shape{"client_metadata", "{"}); err != nil {
 		return err
 	}
 	if prompt := rest["prompt"]; !isNull(prompt) && TextOf(membersOf(prompt)["id"]) == "" {

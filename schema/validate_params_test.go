@@ -51,7 +51,9 @@ func TestParseCreate_ChecksParameters(t *testing.T) {
 		{`"presence_penalty":-2,"frequency_penalty":2`, ""},
 		{`"presence_penalty":2.5`, "presence_penalty"},
 		{`"frequency_penalty":"1"`, "frequency_penalty"},
-		{`"stop":["x"],"seed":7,"something_else":{"a":1}`, ""}, // no members of this API: ignored, as the API does
+		{`"client_metadata":"codex"`, "client_metadata"},
+		{`"temperatur":0.5`, "temperatur"},
+		{`"stream_options":{"include_usage":true,"something_else":1}`, ""}, // inside of objects the upstream judges
 
 		{f, ""},
 		{`"tools":[{"type":"function","name":"f","parameters":null,"strict":null,"description":null}]`, ""},
@@ -111,3 +113,28 @@ func TestCreateRequest_ShowsPenalties(t *testing.T) {
 		t.Errorf("created: %s", rec.Frames)
 	}
 }
+
+// What the API does not have is refused by its name, with the name that the API has for it if it is known from elsewhere.
+func TestParseCreate_RefusesUnknownMembers(t *testing.T) {
+	t.Parallel()
+	for member, want := range map[string]string{
+		`"temperatur":0.5`:      "Unknown parameter: 'temperatur'.",
+		`"zz":1,"aa":null`:      "Unknown parameter: 'aa'.",
+		`"max_tokens":10`:       "Unknown parameter: 'max_tokens'. The Responses API has 'max_output_tokens' for it.",
+		`"response_format":{}`:  "Unknown parameter: 'response_format'. The Responses API has 'text.format' for it.",
+		`"seed":7`:              "Unknown parameter: 'seed'. It belongs to Chat Completions: the Responses API has nothing for it.",
+		`"a\u0000é'":1`:         `Unknown parameter: 'a\x00\u00e9\''.`,
+		`"` + longName + `1":1`: "Unknown parameter: '" + longName[:quotable] + `\u2026'.`,
+	} {
+		_, refused := ParseCreate(fmt.Appendf(nil, `{"model":"m","input":"hi",%s}`, member))
+		if refused == nil || refused.Code != CodeUnknown || refused.Message != want || len(refused.Param) > MaxToken {
+			t.Errorf("%s: %+v, want %s", member, refused, want)
+		}
+	}
+	_, refused := ParseCreate([]byte(`{"model":"m","messages":[]}`)) // the hint comes before the complaint that input is missing
+	if refused == nil || refused.Param != "messages" || !strings.Contains(refused.Message, "'input'") {
+		t.Errorf("messages: %v", refused)
+	}
+}
+
+var longName = strings.Repeat("n", 200)

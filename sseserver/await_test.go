@@ -172,7 +172,7 @@ func TestAwait_DrainNamesTheResponse(t *testing.T) {
 		t.Error(err)
 	}
 	resp := <-answer
-	body := mustRefuse(t, resp, http.StatusServiceUnavailable, schema.CodeOverloaded)
+	body := mustRefuse(t, resp, http.StatusServiceUnavailable, schema.CodeUnavailable)
 	if resp.Header.Get("X-Should-Retry") != "false" || !contains(body, cmd.Response) {
 		t.Errorf("headers %v, body %s", resp.Header, body)
 	}

@@ -17,7 +17,7 @@ import (
 func (s *Server) readJSON(c echo.Context) ([]byte, error) {
 	h := c.Request().Header
 	if enc := h.Get(echo.HeaderContentEncoding); enc != "" && enc != "identity" {
-		return nil, unsupportedMedia("Content-Encoding '" + quote(enc) + "' is not accepted: send the body uncompressed.")
+		return nil, unsupportedMedia("Content-Encoding '" + schema.Quote(enc) + "' is not accepted: send the body uncompressed.")
 	}
 	kind, _, err := mime.ParseMediaType(h.Get(echo.HeaderContentType))
 	if err != nil || kind != echo.MIMEApplicationJSON {

@@ -192,7 +192,7 @@ func conversationError(err error, id string) error {
 func noConversation(id string) *schema.Error {
 	return &schema.Error{
 		Status: http.StatusNotFound, Type: schema.TypeInvalidRequest, Code: schema.CodeNotFound,
-		Message: "Conversation with id '" + quote(id) + "' not found.",
+		Message: "Conversation with id '" + schema.Quote(id) + "' not found.",
 	}
 }
 

@@ -130,7 +130,7 @@ func (s *Server) removeItem(c echo.Context) error {
 func noItem(id string) *schema.Error {
 	return &schema.Error{
 		Status: http.StatusNotFound, Type: schema.TypeInvalidRequest, Code: schema.CodeNotFound,
-		Message: "Item with id '" + quote(id) + "' not found in the conversation.",
+		Message: "Item with id '" + schema.Quote(id) + "' not found in the conversation.",
 	}
 }
 
@@ -142,7 +142,7 @@ func readQuery(c echo.Context) (url.Values, error) {
 	}
 	for _, name := range slices.Concat(query["include"], query["include[]"]) {
 		if !slices.Contains(includable, name) {
-			return nil, schema.Refuse(schema.CodeInvalidValue, "include", "Invalid value for 'include': '%s'.", quote(name))
+			return nil, schema.Refuse(schema.CodeInvalidValue, "include", "Invalid value for 'include': '%s'.", schema.Quote(name))
 		}
 	}
 	return query, nil

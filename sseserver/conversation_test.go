@@ -130,7 +130,7 @@ func TestConversations_NotFound(t *testing.T) {
 				method, path = "POST", "/v1/responses"
 			}
 			got := mustRefuse(t, s.do(t, s.request(t, method, path, body)), 404, schema.CodeNotFound)
-			want := `{"error":{"message":"Conversation with id '` + strings.ReplaceAll(quote(strings.ReplaceAll(id, "%3E", ">")), `\`, `\\`) +
+			want := `{"error":{"message":"Conversation with id '` + strings.ReplaceAll(schema.Quote(strings.ReplaceAll(id, "%3E", ">")), `\`, `\\`) +
 				`' not found.","type":"invalid_request_error","param":null,"code":"not_found"}}`
 			if got != want {
 				t.Errorf("%s %s: %s", method, path, got)

@@ -147,7 +147,7 @@ func (s *Server) admitFed() error {
 // no error invites a retry.
 func (s *Server) place(ctx context.Context, o *order) (*placed, error) {
 	if !s.placing.TryAcquire(o.size) {
-		return nil, unavailable("This node has too many requests under way. Nothing was begun: please try again later.")
+		return nil, overloaded("This node has too many requests under way. Nothing was begun: please try again later.")
 	}
 	defer s.placing.Release(o.size)
 	ref, err := o.ref()
@@ -177,7 +177,7 @@ func (s *Server) prepare(ctx context.Context, o *order, ref schema.Ref) (cmd *sc
 		cmd, secrets, err = s.command(finding, o, ref)
 	}
 	if refusal := (*schema.Error)(nil); err != nil && finding.Err() != nil && ctx.Err() == nil && !errors.As(err, &refusal) {
-		err = causedError{cause: err, shown: unavailable("The log does not answer. Nothing was begun: please try again later.")}
+		err = causedError{cause: err, shown: overloaded("The log does not answer. Nothing was begun: please try again later.")}
 	}
 	return cmd, secrets, err
 }

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -143,7 +142,14 @@ func refusalOf(err error) (refusal *schema.Error, hidden bool) {
 	}, true
 }
 
+// unavailable is what a node answers that should get no work.
 func unavailable(message string) *schema.Error {
+	e := overloaded(message)
+	e.Code = schema.CodeUnavailable
+	return e
+}
+
+func overloaded(message string) *schema.Error {
 	return &schema.Error{
 		Status: http.StatusServiceUnavailable, Type: schema.TypeServer, Code: schema.CodeOverloaded, Message: message,
 	}
@@ -153,22 +159,22 @@ func unavailable(message string) *schema.Error {
 func fullRefusal(err error) *schema.Error {
 	var full *broker.FullError
 	if !errors.As(err, &full) {
-		return unavailable("There is no room for new responses now. Those that run go on.")
+		return overloaded("There is no room for new responses now. Those that run go on.")
 	}
 	if full.Bound.Line() {
-		e := unavailable("Too many responses wait for their turn already. Nothing was begun: please try again later.")
+		e := overloaded("Too many responses wait for their turn already. Nothing was begun: please try again later.")
 		e.Status, e.Type, e.Code = http.StatusTooManyRequests, schema.TypeRateLimit, schema.CodeRateLimit
 		return e
 	}
 	switch full.Bound {
 	case broker.BoundSilent:
-		return unavailable("The log does not answer. Nothing was begun: please try again later.")
+		return overloaded("The log does not answer. Nothing was begun: please try again later.")
 	case broker.BoundConversations:
-		return unavailable("There is no room for more in conversations now. Those that are there go on: please try again later.")
+		return overloaded("There is no room for more in conversations now. Those that are there go on: please try again later.")
 	case broker.BoundDisk, broker.BoundStore:
-		return unavailable("The disk of the log is nearly full. Responses that run go on, nothing new is begun: please try again later.")
+		return overloaded("The disk of the log is nearly full. Responses that run go on, nothing new is begun: please try again later.")
 	}
-	return unavailable("There is no room for new responses now. Those that run go on: please try again later.")
+	return overloaded("There is no room for new responses now. Those that run go on: please try again later.")
 }
 
 // routeError answers what the router found out by itself.
@@ -185,24 +191,12 @@ func routeError(err *echo.HTTPError) *schema.Error {
 	return e
 }
 
-// quotable is how much of a caller's text an answer repeats.
-const quotable = 64
-
 // notFound is the one answer for ids that are malformed, unknown or somebody else's, byte for byte.
 func notFound(id string) *schema.Error {
 	return &schema.Error{
 		Status: http.StatusNotFound, Type: schema.TypeInvalidRequest, Code: schema.CodeNotFound,
-		Message: "Response with id '" + quote(id) + "' not found.",
+		Message: "Response with id '" + schema.Quote(id) + "' not found.",
 	}
-}
-
-// quote makes a caller's text safe to repeat: cut, and nothing but printable ASCII.
-func quote(s string) string {
-	if len(s) > quotable {
-		s = s[:quotable] + "…"
-	}
-	q := strconv.QuoteToASCII(s)
-	return strings.ReplaceAll(q[1:len(q)-1], "'", `\'`)
 }
 
 // erased tells of a deletion those who knew the response.

@@ -239,7 +239,7 @@ func (in *intake) refusal(ctx context.Context, err error) error {
 		return context.Canceled // it has gone, or this node is about to
 	}
 	in.server.courses.forget(in.ref, in.claim.producer) // what is stored of the batch, the next request finds out
-	return causedError{cause: err, shown: unavailable("The log does not answer. Ask for the producer's place, and go on from there.")}
+	return causedError{cause: err, shown: overloaded("The log does not answer. Ask for the producer's place, and go on from there.")}
 }
 
 // fed returns who feeds a response. It opens the response if there is none: then the producer feeds it alone.

@@ -43,7 +43,7 @@ var doneMark = []byte("[DONE]")
 func (s *Server) eventBody(c echo.Context) (*eventReader, error) {
 	r := c.Request()
 	if enc := r.Header.Get(echo.HeaderContentEncoding); enc != "" && enc != "identity" {
-		return nil, unsupportedMedia("Content-Encoding '" + quote(enc) + "' is not accepted: send the body uncompressed.")
+		return nil, unsupportedMedia("Content-Encoding '" + schema.Quote(enc) + "' is not accepted: send the body uncompressed.")
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType))
 	if err != nil {

@@ -117,7 +117,7 @@ func (p page) of(items []schema.Item) (*list, error) {
 	if p.after != "" {
 		at := slices.IndexFunc(items, func(it schema.Item) bool { return it.ID == p.after })
 		if at < 0 {
-			return nil, schema.Refuse(schema.CodeInvalidValue, "after", "There is no item with id '%s' in this list.", quote(p.after))
+			return nil, schema.Refuse(schema.CodeInvalidValue, "after", "There is no item with id '%s' in this list.", schema.Quote(p.after))
 		}
 		items = items[at+1:]
 	}

@@ -49,8 +49,5 @@ func (s *Server) model(c echo.Context) error {
 			return s.answer(c, http.StatusOK, m.body())
 		}
 	}
-	return &schema.Error{
-		Status: http.StatusNotFound, Type: schema.TypeInvalidRequest, Param: "model", Code: schema.CodeModelNotFound,
-		Message: "The model '" + quote(id) + "' does not exist.",
-	}
+	return schema.NoModel(id)
 }

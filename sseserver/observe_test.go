@@ -96,7 +96,7 @@ func TestObserve_Probes(t *testing.T) {
 		t.Errorf("readyz: %s", body)
 	}
 	s.memory.set(t, func(m *memory) { m.readyErr = errors.New("CANARY: no leader") })
-	if body := mustRefuse(t, s.get(t, "/readyz"), 503, schema.CodeOverloaded); contains(body, "CANARY") {
+	if body := mustRefuse(t, s.get(t, "/readyz"), 503, schema.CodeUnavailable); contains(body, "CANARY") {
 		t.Errorf("the cause leaks: %s", body)
 	}
 	if body := string(read(t, s.get(t, "/healthz"))); body != `{"status":"ok"}` {

@@ -2,8 +2,10 @@ package sseserver
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/tools/txtar"
+
+	"github.com/midstream-dev/midstream/schema"
 )
 
 // described is an OpenAPI document: raw, and as the schemas' compiler wants it.
@@ -194,11 +198,45 @@ func TestOpenAPI_SchemasCanRefuse(t *testing.T) {
 		{"CreateRequest", `{"model":"demo"}`},
 		{"CreateRequest", `{"model":"demo","input":"hi","temperature":3}`},
 		{"CreateRequest", `{"model":"demo","input":[{"type":"item_reference"}]}`},
+		{"CreateRequest", `{"model":"demo","input":"hi","max_tokens":3}`},
+		{"InputRequest", `{"model":"demo","input":"hi","max_tokens":3}`},
+		{"InputRequest", `{"model":"demo","input":"hi","stream":true}`},
 	} {
 		if validate(d.schema(t, c.schema), []byte(c.data)) == nil {
 			t.Errorf("%s takes %s", c.schema, c.data)
 		}
 	}
+}
+
+// The members of a create request that are described are those that are known: all others are refused.
+func TestOpenAPI_CreateMembers(t *testing.T) {
+	t.Parallel()
+	described := inside(parseOpenAPI(t, openAPI).doc, "components", "schemas", "CreateRequest", "properties")
+	for name := range described {
+		body := fmt.Appendf(nil, `{"model":"demo","input":"hi",%q:null}`, name)
+		if name == "model" || name == "input" {
+			body = []byte(`{"model":"demo","input":"hi"}`)
+		}
+		if _, err := schema.ParseCreate(body); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for field := range reflect.TypeFor[schema.CreateRequest]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name != "" && described[name] == nil {
+			t.Errorf("%s is not described", name)
+		}
+	}
+	if len(described) < 30 {
+		t.Errorf("only %d members are described", len(described))
+	}
+}
+
+func inside(doc map[string]any, path ...string) map[string]any {
+	for _, name := range path {
+		doc, _ = doc[name].(map[string]any)
+	}
+	return doc
 }
 
 // The document is served as it is, and not twice to the same caller.

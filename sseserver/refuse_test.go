@@ -33,7 +33,9 @@ func TestRefuse_BadInput(t *testing.T) {
 		"duplicate names":       {"POST", responses, `{"model":"demo","model":"gpt-4o","input":"hi"}`, nil, 400, schema.CodeInvalidJSON},
 		"invalid UTF-8":         {"POST", responses, "{\"model\":\"demo\",\"input\":\"\xff\"}", nil, 400, schema.CodeInvalidJSON},
 		"a lone surrogate":      {"POST", responses, `{"model":"demo","input":"\ud83d"}`, nil, 400, schema.CodeInvalidJSON},
-		"another case":          {"POST", responses, `{"Model":"demo","input":"hi"}`, nil, 400, schema.CodeMissing},
+		"another case":          {"POST", responses, `{"Model":"demo","input":"hi"}`, nil, 400, schema.CodeUnknown},
+		"a misspelt member":     {"POST", responses, `{"model":"demo","input":"hi","temperatur":1}`, nil, 400, schema.CodeUnknown},
+		"null":                  {"POST", responses, `null`, nil, 400, schema.CodeInvalidValue},
 		"a name cut in a rune":  {"POST", responses, `{"model":"demo","input":"hi","metadata":{"` + strings.Repeat("é", 100) + `":7}}`, nil, 400, schema.CodeInvalidValue},
 		"nested too deep":       {"POST", responses, `{"model":"demo","input":"hi","metadata":` + nested + `}`, nil, 400, schema.CodeInvalidJSON},
 		"too many members":      {"POST", responses, `{"model":"demo","input":"hi","x":[` + strings.Repeat("1,", 30_000) + `1]}`, nil, 400, schema.CodeInvalidJSON},
@@ -57,6 +59,7 @@ func TestRefuse_BadInput(t *testing.T) {
 		"large headers":         {"GET", story, ``, []string{"X-Large", strings.Repeat("x", 70<<10)}, 431, "headers_too_large"},
 		"a large URL":           {"GET", story + "?include=" + strings.Repeat("x", 70<<10), ``, nil, 431, "headers_too_large"},
 		"a broken query":        {"GET", story + "?stream=true;starting_after=1", ``, nil, 400, schema.CodeInvalidValue},
+		"a cursor of no stream": {"GET", story + "?starting_after=1", ``, nil, 400, schema.CodeInvalidValue},
 		"stream=maybe":          {"GET", story + "?stream=maybe", ``, nil, 400, schema.CodeInvalidValue},
 		"an unknown model":      {"GET", "/v1/models/gpt-0", ``, nil, 404, schema.CodeModelNotFound},
 	} {

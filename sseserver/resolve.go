@@ -46,7 +46,7 @@ func (s *Server) unfold(tenant string, items []schema.Item) error {
 		}
 		text, ours, err := s.cfg.Library.Summary(tenant, it)
 		if err != nil {
-			return schema.Refuse(schema.CodeInvalidValue, "input", "The compaction '%s' was not made here for you, or was changed.", quote(it.ID))
+			return schema.Refuse(schema.CodeInvalidValue, "input", "The compaction '%s' was not made here for you, or was changed.", schema.Quote(it.ID))
 		}
 		if ours {
 			*it = schema.Item{
@@ -59,7 +59,7 @@ func (s *Server) unfold(tenant string, items []schema.Item) error {
 }
 
 func previousNotFound(id string) *schema.Error {
-	return schema.Refuse(schema.CodePreviousNotFound, "previous_response_id", "Previous response with id '%s' not found.", quote(id))
+	return schema.Refuse(schema.CodePreviousNotFound, "previous_response_id", "Previous response with id '%s' not found.", schema.Quote(id))
 }
 
 // previous returns the response that a request goes on from. The responses in front of it are read by the run alone.
@@ -72,7 +72,7 @@ func (s *Server) previous(ctx context.Context, tenant, id string) (*schema.Excha
 		return nil, previousNotFound(id)
 	case !x.Response.Ended():
 		return nil, schema.Refuse(schema.CodeInvalidValue, "previous_response_id",
-			"Previous response with id '%s' is still %s: wait for its end, or cancel it.", quote(id), x.Response.Status)
+			"Previous response with id '%s' is still %s: wait for its end, or cancel it.", schema.Quote(id), x.Response.Status)
 	case len(x.Thread()) > schema.MaxThread:
 		return nil, schema.Refuse(schema.CodeInvalidValue, "previous_response_id",
 			"More than %d responses in a row: send the input as a whole, or compact it.", schema.MaxThread)
@@ -158,7 +158,7 @@ func (s *Server) lookUp(ctx context.Context, o *order, home string, at []int, fo
 			return itemNotFound(o.req.Input[i].ID)
 		case running != "" && (it.Status == schema.StatusInProgress || it.Status == "calling"):
 			return schema.Refuse(schema.CodeInvalidValue, "input",
-				"Item with id '%s' is not finished: its response is still %s.", quote(it.ID), running)
+				"Item with id '%s' is not finished: its response is still %s.", schema.Quote(it.ID), running)
 		}
 		found[i] = it
 	}
@@ -185,7 +185,7 @@ func (s *Server) itemsOf(ctx context.Context, tenant, home string) (items []sche
 // itemNotFound has OpenAI's own words and status for it.
 func itemNotFound(id string) error {
 	e := schema.Refuse(schema.CodeNotFound, "input", "Item with id '%s' not found. Items are not kept of responses that were "+
-		"made with 'store' set to false, or deleted.", quote(id))
+		"made with 'store' set to false, or deleted.", schema.Quote(id))
 	e.Status = http.StatusNotFound
 	return e
 }

@@ -33,6 +33,10 @@ func (s *Server) retrieve(c echo.Context) error {
 	if streams {
 		return s.resume(c, query, began)
 	}
+	if query.Has(queryCursor) { // a body that says stream may have been lost on its way
+		return schema.Refuse(schema.CodeInvalidValue, queryCursor,
+			"'%s' is where a stream goes on: send 'stream=true' with it, or leave it out.", queryCursor)
+	}
 	ref, err := s.ref(c)
 	if err != nil {
 		return err

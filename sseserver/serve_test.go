@@ -56,9 +56,9 @@ func TestServe_DrainRefusesNewWork(t *testing.T) {
 	s := serve(t)
 	s.put(t, whole(t, storyID, "word"))
 	s.subscribers.drain(t.Context(), 0)
-	mustRefuse(t, s.get(t, "/readyz"), 503, schema.CodeOverloaded)
+	mustRefuse(t, s.get(t, "/readyz"), 503, schema.CodeUnavailable)
 	resp := s.post(t, streamed)
-	mustRefuse(t, resp, 503, schema.CodeOverloaded)
+	mustRefuse(t, resp, 503, schema.CodeUnavailable)
 	if resp.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}

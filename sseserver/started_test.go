@@ -127,7 +127,7 @@ func testNoRetry(t *testing.T, s *site, body string) {
 	code := schema.CodeServer
 	switch resp.StatusCode {
 	case http.StatusServiceUnavailable:
-		code = schema.CodeOverloaded
+		code = schema.CodeUnavailable
 	case http.StatusTooManyRequests:
 		code = schema.CodeRateLimit
 	case http.StatusGone:

@@ -108,5 +108,5 @@ func TestSocket_RefusedByADrain(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	s.subscribers.drain(t.Context(), 0)
-	mustRefuse(t, s.get(t, socketPath, handshake...), 503, schema.CodeOverloaded)
+	mustRefuse(t, s.get(t, socketPath, handshake...), 503, schema.CodeUnavailable)
 }

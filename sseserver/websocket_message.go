@@ -53,7 +53,7 @@ func readMessage(data []byte) (*message, *schema.Error) {
 		Stream   jsontext.Value `json:"stream"` // goes without saying here; @openai/agents says it
 		Body     jsontext.Value `json:",embed"`
 	}
-	if err := json.Unmarshal(data, &in); err != nil {
+	if err := json.Unmarshal(data, &in); err != nil || jsontext.Value(data).Kind() != '{' {
 		return m, schema.Refuse(schema.CodeInvalidValue, "", "A message must be a JSON object with a 'type'.")
 	}
 	var ok bool

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -99,10 +98,7 @@ func (r *Router) first(model string) (*gate, error) {
 			return u, nil
 		}
 	}
-	return nil, &schema.Error{
-		Status: http.StatusNotFound, Type: schema.TypeInvalidRequest, Code: schema.CodeModelNotFound, Param: "model",
-		Message: fmt.Sprintf("no upstream serves the model %.80q", model),
-	}
+	return nil, schema.NoModel(model)
 }
 
 // Models lists what may be asked for, each name once: those of the configuration, and those that upstreams list

@@ -43,7 +43,6 @@ func TestAdmit(t *testing.T) {
 		{`"access_programs":["x"]`, "access_programs", "", "access_programs"},
 		{`"prompt_cache_retention":"24h","prompt_cache_options":{"ttl":1}`, "", "", ""},
 		{`"presence_penalty":1,"frequency_penalty":0`, "", "", ""},
-		{`"stop":["x"],"seed":1`, "", "", ""},
 		{`"tools":[{"type":"web_search"}]`, "tools", "", "tools"},
 		{`"tools":[{"type":"function","name":"f"},{"type":"custom","name":"c"}],"tool_choice":{"type":"custom","name":"c"},"parallel_tool_calls":false`, "", "", ""},
 		{`"tools":[{"type":"function","name":"f"}],"tool_choice":{"type":"web_search"}`, "tool_choice", "", "tool_choice"},
