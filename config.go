@@ -29,12 +29,14 @@ const (
 // made from the tags here.
 type Config struct {
 	Listen         string   `default:"127.0.0.1:8080" help:"Address of the API, host:port. Port 0 takes a free one."`
-	InsecureListen bool     `help:"Allow an address that is not loopback, and requests whose Host header is not. There are no API keys yet, so whoever reaches the port may use every model and MCP server of this configuration."`
+	InsecureListen bool     `help:"Allow an address that is not loopback, and requests whose Host header is not, though there are no keys: whoever reaches the port may use every model and MCP server of this configuration."`
 	Roles          []string `default:"gateway,producer,audit" enum:"gateway,producer,audit" help:"What this node does: gateway answers HTTP, producer works on runs. audit is accepted and does nothing yet."`
 	Node           string   `placeholder:"NAME" help:"Name of this node in claims, logs and metrics. Default: the host name."`
 	Demo           string   `default:"auto" enum:"auto,on,off" help:"The scripted models demo and demo-slow, and the MCP server demo, which need no key. auto: if there is no upstream."`
 
 	Upstreams []UpstreamConfig `kong:"-" help:"LLM endpoints, in order: the first whose models match is asked. None, with OPENAI_API_KEY in the environment: OpenAI, or OPENAI_BASE_URL."`
+
+	Keys []KeyConfig `kong:"-" help:"API keys that callers must have. None: everybody who reaches the address may do everything."`
 
 	NATS   NATSConfig   `embed:"" prefix:"nats."`
 	MCP    MCPConfig    `embed:"" prefix:"mcp."`
@@ -88,6 +90,15 @@ type MCPServerConfig struct {
 	Headers         map[string]Secret `yaml:"headers"          help:"Headers for the URL."`
 	ConnectorID     string            `yaml:"connector_id"     help:"A connector_id that requests may name instead: they reach the URL with their own credentials, never with those given here."`
 	IdempotentTools []string          `yaml:"idempotent_tools" help:"Tools that may be called a second time when a node died during the first. * for all."`
+}
+
+// KeyConfig is an API key.
+type KeyConfig struct {
+	Name   string   `yaml:"name"   help:"Name in logs, and for who is refused."`
+	Secret Secret   `yaml:"secret" help:"The key: what callers send as Authorization: Bearer. 16 characters at least."`
+	SHA256 string   `yaml:"sha256" help:"Or its SHA-256 in hex, so that the key itself is nowhere here: printf %s KEY | sha256sum."`
+	Tenant string   `yaml:"tenant" help:"Whose responses and conversations it reaches, and no others. Default: default."`
+	Scopes []string `yaml:"scopes" help:"What it is good for: ingest (POST /v1/responses/{id}/events), responses (all else below /v1). Default: both."`
 }
 
 // UpstreamConfig is one LLM endpoint.
@@ -194,7 +205,7 @@ func (c *Config) complete() {
 
 // check finds what no single setting shows. Its errors say what to do.
 func (c *Config) check() error {
-	return errors.Join(c.validateListen(), c.validateNATS(), c.validateDemo(), c.validateUpstreams(), c.validateCORS(),
+	return errors.Join(c.validateListen(), c.validateKeys(), c.validateNATS(), c.validateDemo(), c.validateUpstreams(), c.validateCORS(),
 		c.validateLimits(), c.validateWebSocket(), c.validateServers())
 }
 
@@ -203,11 +214,11 @@ func (c *Config) validateListen() error {
 	if err != nil {
 		return fmt.Errorf("listen %q: not host:port", c.Listen)
 	}
-	if c.InsecureListen || isLoopback(host) {
+	if c.InsecureListen || isLoopback(host) || len(c.Keys) > 0 {
 		return nil
 	}
-	return fmt.Errorf("listen %s: there are no API keys yet, so whoever reaches this port may use every model and MCP "+
-		"server of this node; listen on 127.0.0.1 behind a proxy that authenticates, or set insecure_listen: true", c.Listen)
+	return fmt.Errorf("listen %s: there are no API keys (keys), so whoever reaches this port may use every model and MCP server of this "+
+		"node; configure some, listen on 127.0.0.1 behind a proxy that authenticates, or set insecure_listen: true", c.Listen)
 }
 
 func isLoopback(host string) bool {

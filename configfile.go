@@ -22,6 +22,7 @@ type configFile struct {
 	values    map[string]fileValue // by flag name
 	upstreams []UpstreamConfig
 	servers   []MCPServerConfig
+	keys      []KeyConfig
 }
 
 // fileValue is what stands behind one key: a string, or a list of strings.
@@ -87,6 +88,8 @@ func (f *configFile) member(key string, value ast.Node) error {
 	switch {
 	case key == "upstreams":
 		return f.list(value, &f.upstreams)
+	case key == "keys":
+		return f.list(value, &f.keys)
 	case key == "mcp.servers":
 		return f.list(value, &f.servers)
 	case slices.Contains(sections, key):

@@ -29,6 +29,8 @@ var exampleValues = map[string]string{
 	"upstreams.max_calls": "100", "upstreams.max_wait": "30s", "upstreams.first_token": "5m",
 	"upstreams.mcp": "gateway", "upstreams.resume": "true",
 	"upstreams.first_byte": "2m", "upstreams.idle": "1m", "upstreams.total": "1h",
+	"keys.name": "agents", "keys.secret": "${AGENTS_KEY}", "keys.tenant": "agents", "keys.scopes": "[ingest]",
+	"keys.sha256":       "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 	"mcp.servers.label": "files", "mcp.servers.url": "https://mcp.example.com/mcp",
 	"mcp.servers.command":       `[npx, -y, "@modelcontextprotocol/server-filesystem", /srv/docs]`,
 	"mcp.servers.env":           "{NODE_ENV: production}",
@@ -66,7 +68,7 @@ func TestExample_Loads(t *testing.T) {
 	if diff := cmp.Diff(mustLoad(t, ""), mustLoad(t, text)); diff != "" {
 		t.Errorf("the example changes a default (-default +example):\n%s", diff)
 	}
-	for _, name := range []string{"NATS_PASSWORD", "NATS_PRODUCER_PASSWORD", "MIDSTREAM_SECRET", "MIDSTREAM_OLD_SECRET", "MAIN_KEY", "MCP_TOKEN"} {
+	for _, name := range []string{"NATS_PASSWORD", "NATS_PRODUCER_PASSWORD", "AGENTS_KEY", "MIDSTREAM_SECRET", "MIDSTREAM_OLD_SECRET", "MAIN_KEY", "MCP_TOKEN"} {
 		t.Setenv(name, "x")
 	}
 	_, err = load(t, uncomment(text))

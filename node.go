@@ -120,7 +120,7 @@ func (n *node) openServer(cfg *Config, servers map[string]mcp.Server) {
 		Broker: n.broker, Library: n.broker, Control: n.broker, Conversations: n.broker,
 		Follow: sseserver.Following(n.broker.Follow), Expect: n.broker.Expect, RetryAt: n.broker.RetryAt,
 		Ingest: n.broker, Admit: door.admit, Models: door.models, Errands: errands{n.router, n.broker},
-		Mount: mount, LoopbackHosts: !cfg.InsecureListen, Origins: cfg.CORS.Origins,
+		Mount: mount, LoopbackHosts: !cfg.InsecureListen && len(cfg.Keys) == 0, Keys: cfg.keys(), Origins: cfg.CORS.Origins,
 		Logger: n.log, Registry: n.registry, Tracer: n.traces.tracer, Limits: cfg.face(),
 	})
 }

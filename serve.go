@@ -40,7 +40,7 @@ func (s *settings) read(path string, ctx *kong.Context) error {
 	if err := file.check(ctx.Flags()); err != nil {
 		return err
 	}
-	s.Upstreams, s.MCP.Servers = file.upstreams, file.servers
+	s.Upstreams, s.MCP.Servers, s.Keys = file.upstreams, file.servers, file.keys
 	ctx.AddResolver(file)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -106,6 +107,9 @@ type Tenants interface {
 	Tenant(r *http.Request) (string, error)
 }
 
+// defaultTenant has what nobody else is named for.
+const defaultTenant = "default"
+
 type oneTenant string
 
 func (t oneTenant) Tenant(*http.Request) (string, error) { return string(t), nil }
@@ -142,7 +146,9 @@ type Config struct {
 	Ingest Ingest
 	// Models lists what GET /v1/models shows. Nil shows an empty list.
 	Models func(context.Context) ([]Model, error)
-	// Tenants says whose a request is. Nil means that all are of the tenant "default".
+	// Keys are the API keys, without a Tenant or Scopes for "default" and for all scopes. None: everybody is let in.
+	Keys []Key
+	// Tenants says whose a request is. Nil means whose its key is, or without Keys that all are of the tenant "default".
 	Tenants Tenants
 	// Mount adds handlers by path; a path that ends in a slash takes all below it.
 	Mount map[string]http.Handler
@@ -229,8 +235,15 @@ func (c Config) withDefaults() Config {
 	if c.Expect == nil {
 		c.Expect = func(schema.Ref) func() { return func() {} }
 	}
-	if c.Tenants == nil {
-		c.Tenants = oneTenant("default")
+	c.Keys = slices.Clone(c.Keys)
+	for i := range c.Keys {
+		c.Keys[i] = c.Keys[i].withDefaults()
+	}
+	switch {
+	case c.Tenants == nil && len(c.Keys) > 0:
+		c.Tenants = keys(c.Keys)
+	case c.Tenants == nil:
+		c.Tenants = oneTenant(defaultTenant)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -52,11 +52,16 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		defer func() {
 			code := c.Response().Status
 			s.metrics.requests.WithLabelValues(cmp.Or(c.Path(), "none"), strconv.Itoa(code)).Inc()
-			s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request",
+			attrs := []slog.Attr{
 				slog.String("request_id", idOf(c)), slog.String("method", c.Request().Method),
 				slog.String("path", pathOf(c.Request())), slog.Int("status", code),
 				slog.Int64("bytes", c.Response().Size), slog.Duration("took", time.Since(began)),
-				slog.Bool("aborted", !whole))
+				slog.Bool("aborted", !whole),
+			}
+			if key := keyOf(c); key != "" {
+				attrs = append(attrs, slog.String("key", key))
+			}
+			s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request", attrs...)
 		}()
 		if err := next(c); err != nil {
 			c.Error(err)

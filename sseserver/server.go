@@ -41,7 +41,7 @@ func New(cfg Config) *Server {
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.Logger.SetOutput(io.Discard)
 	s.echo.HTTPErrorHandler = s.refuse
-	s.echo.Use(requestID, s.observe, recoverPanic, s.cors, s.limitHeader, s.checkHost, s.checkOrigin, s.span)
+	s.echo.Use(requestID, s.observe, recoverPanic, s.cors, s.limitHeader, s.checkHost, s.checkOrigin, s.checkKey, s.span)
 	s.route()
 	return s
 }
@@ -58,7 +58,7 @@ func (s *Server) route() {
 	s.echo.POST("/v1/responses/:id/cancel", s.cancel)
 	s.look("/v1/responses/:id/input_items", s.inputItems)
 	if s.cfg.Ingest != nil {
-		s.echo.POST("/v1/responses/:id/events", s.ingest)
+		s.echo.POST(pathEvents, s.ingest)
 	}
 	if s.cfg.Errands != nil {
 		s.echo.POST(pathCount, s.inputTokens, s.limitRate)
