@@ -8,6 +8,7 @@ LINT := go tool -modfile=tools/go.mod golangci-lint
 FUZZTIME ?= 20s
 BENCH ?= .
 SCHEDULES ?= 20000
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .DEFAULT_GOAL := help
 
@@ -25,7 +26,7 @@ cluster: build ## Run three NATS servers, two gateways and two producers, as dep
 
 .PHONY: build
 build: ## Build ./midstream
-	CGO_ENABLED=0 go build -trimpath -o midstream .
+	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.stamped=$(VERSION)" -o midstream .
 
 .PHONY: test
 test: ## Run all tests, with the race detector

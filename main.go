@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -29,7 +30,7 @@ type command struct {
 	Serve   serveCommand   `cmd:"" help:"Run a node."`
 	Doctor  doctorCommand  `cmd:"" help:"Check an installation."`
 	Tail    tailCommand    `cmd:"" help:"Follow a response in the terminal."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Version versionCommand `cmd:"" help:"Print the version, as --version does."`
 }
 
 // process is what a command has of its process, so that tests can give another.
@@ -45,6 +46,10 @@ func main() {
 // run parses the command line and does what it says until ctx or a first signal ends it. A second signal ends the
 // process at once.
 func run(ctx context.Context, p process) int {
+	if len(p.args) == 0 {
+		fmt.Fprint(p.stderr, brief)
+		return exitUsage
+	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 
@@ -56,7 +61,7 @@ func run(ctx context.Context, p process) int {
 	if err != nil {
 		panic("midstream: internal error: " + err.Error()) // only a wrong struct tag fails
 	}
-	chosen, err := parser.Parse(p.args)
+	chosen, err := parser.Parse(spelledOut(p.args))
 	if exit != notExited {
 		return exit // --help has said everything
 	}
@@ -64,6 +69,27 @@ func run(ctx context.Context, p process) int {
 		err = chosen.Run()
 	}
 	return p.report(err)
+}
+
+// brief is for whoever does not know yet what to ask.
+const brief = `Usage: midstream <command>
+
+  midstream serve                 run a node; without a configuration it is a demo that needs no key
+  midstream tail <response-id>    follow a response in the terminal
+  midstream doctor                check an installation, and say what to do
+
+midstream help has all commands, midstream <command> --help their flags.
+`
+
+// spelledOut returns the arguments in the one form that the commands know.
+func spelledOut(args []string) []string {
+	switch {
+	case args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "--version":
+		return []string{"version"}
+	}
+	return args
 }
 
 // untilSignal returns a context that ends with the first signal. From then on a signal does what it does to any process: also
@@ -137,8 +163,14 @@ func (versionCommand) Run(p process) error {
 	return nil
 }
 
-// version is the module's, as the go command has stamped it.
+// stamped is what the Makefile has read off git; "" where the go command alone has built.
+var stamped string
+
+// version is the Makefile's, or the module's, as the go command has stamped it.
 func version() string {
+	if stamped != "" {
+		return stamped
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"

@@ -88,7 +88,10 @@ func TestUsage_Wrong(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "expected one of"},
+		{nil, "midstream serve  "},
+		{nil, "midstream tail <response-id>  "},
+		{nil, "midstream doctor  "},
+		{[]string{"help", "audit"}, "unexpected argument audit"},
 		{[]string{"audit"}, "unexpected argument audit"},
 		{[]string{"serve", "--nope"}, "unknown flag --nope"},
 		{[]string{"serve", "--roles=cook"}, "--roles"},
@@ -111,11 +114,30 @@ func TestUsage_Wrong(t *testing.T) {
 	}
 }
 
-// TestVersion promises one line.
+// TestUsage_Help promises that help is --help, of each command too.
+func TestUsage_Help(t *testing.T) {
+	for _, args := range [][]string{{}, {"tail"}} {
+		_, want, _ := runCommand(t, append(args, "--help")...)
+		if code, stdout, stderr := runCommand(t, append([]string{"help"}, args...)...); code != exitOK || stdout != want || stderr != "" {
+			t.Errorf("help %s: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
+		}
+	}
+}
+
+// TestVersion promises one line, from the command and from the flag, with what the build has stamped.
 func TestVersion(t *testing.T) {
-	code, stdout, _ := runCommand(t, "version")
-	if code != exitOK || !strings.HasPrefix(stdout, "midstream ") || strings.Count(stdout, "\n") != 1 {
-		t.Errorf("exit code %d, %q", code, stdout)
+	for _, arg := range []string{"version", "--version"} {
+		code, stdout, stderr := runCommand(t, arg)
+		if code != exitOK || stdout != "midstream "+version()+"\n" || stderr != "" {
+			t.Errorf("%s: exit code %d, %q, %q", arg, code, stdout, stderr)
+		}
+	}
+	defer func(before string) { stamped = before }(stamped)
+	if stamped = ""; version() == "" {
+		t.Error("no version without a stamp")
+	}
+	if stamped = "v1.2.3-4-gabcdef0"; version() != stamped {
+		t.Errorf("version %s", version())
 	}
 }
 

@@ -5,8 +5,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // included finds a program's name and the fence below it, if there is one yet.
@@ -65,6 +68,22 @@ func TestDocs_Links(t *testing.T) {
 				t.Errorf("%s links to %s, which is not there", page, m[1])
 			}
 		}
+	}
+}
+
+var directives = regexp.MustCompile(`\[\[[a-z]+`)
+
+// TestDocs_Demo promises that docs/demo.md has all that the demo can be told to do, and nothing else.
+func TestDocs_Demo(t *testing.T) {
+	t.Parallel()
+	names := func(path string) []string {
+		all := directives.FindAllString(readFile(t, path), -1)
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	said, can := names("docs/demo.md"), names("producers/upstream/demo.go")
+	if diff := cmp.Diff(can, said); diff != "" || len(can) < 10 {
+		t.Errorf("demo.go and docs/demo.md differ (-code +docs):\n%s", diff)
 	}
 }
 

@@ -77,7 +77,12 @@ The demo is on: its model needs no key. Paste this to watch it run an MCP tool:
     "model": "demo-slow", "input": "What do you know about the river Amazon?", "stream": true,
     "tools": [{"type": "mcp", "server_label": "demo", "require_approval": "never"}]}'
 
-Cut it off with Ctrl-C and go on from the last id that you saw:
+Or this, which says a word every half second, for a minute:
+
+  curl -N %[1]s/v1/responses -H 'Content-Type: application/json' -d '{
+    "model": "demo", "input": "Tell me about rivers. [[tokens=120]] [[delay=500ms]]", "stream": true}'
+
+Cut it off with Ctrl-C, or kill this node in the middle and start it again, and go on from the last id that you saw:
 
   curl -N '%[1]s/v1/responses/resp_…?stream=true' -H 'Last-Event-ID: 9'
 

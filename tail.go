@@ -24,6 +24,7 @@ type tailCommand struct {
 	Response string        `arg:"" name:"response-id" help:"The response: resp_…"`
 	From     int64         `env:"-" placeholder:"N" help:"Begin with the event of this sequence number."`
 	Server   []string      `default:"http://127.0.0.1:8080" help:"Address of any node, as URL or host:port. Give several, and a lost connection goes on at the next."`
+	APIKey   Secret        `name:"api-key" placeholder:"KEY" help:"API key, where the nodes ask for one. Rather set the variable: others see the arguments of a program."`
 	Patience time.Duration `env:"-" default:"2m" help:"Give up when no node has streamed the response for so long."`
 }
 
@@ -58,7 +59,7 @@ func (c *tailCommand) Run(ctx context.Context, p process) error {
 	transport := newTailTransport()
 	defer transport.CloseIdleConnections()
 	t := &tailer{
-		client: &http.Client{Transport: transport}, targets: targets, last: c.From - 1, patience: c.Patience,
+		client: &http.Client{Transport: transport}, targets: targets, key: c.APIKey, last: c.From - 1, patience: c.Patience,
 		view: newView(p.stdout, colours(p.stdout)), notes: p.stderr, sleep: sleep, now: time.Now,
 	}
 	switch err := t.follow(ctx); {
@@ -78,6 +79,7 @@ func colours(w io.Writer) bool { return os.Getenv("NO_COLOR") == "" && isTermina
 type tailer struct {
 	client   *http.Client
 	targets  []target
+	key      Secret        // "" for none
 	at       int           // which of them is asked
 	last     int64         // the last sequence number that was shown
 	reached  bool          // a server has answered
@@ -155,6 +157,9 @@ func (t *tailer) connect(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, t.targets[t.at].url, nil)
 	if err != nil {
 		return finalError{err}
+	}
+	if t.key != "" {
+		request.Header.Set("Authorization", "Bearer "+t.key.Reveal())
 	}
 	if t.last >= 0 {
 		request.Header.Set("Last-Event-ID", strconv.FormatInt(t.last, 10))
