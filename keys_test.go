@@ -155,3 +155,22 @@ func TestKeys_Mistakes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKeys_Tail promises that tail gets in with the key of its environment, and says what is wrong without.
+func TestKeys_Tail(t *testing.T) {
+	node := guarded(t)
+	status, answer := node.as(t, "CANARY-rivers-0000", "POST", "/v1/responses", `{"model":"demo","input":"x"}`)
+	var made struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal([]byte(answer), &made); err != nil || status != 200 {
+		t.Fatalf("%d %s", status, answer)
+	}
+	if code, out, stderr := runCommand(t, "tail", made.ID, "--server="+node.url); code != exitError || !strings.Contains(stderr, "API key") {
+		t.Errorf("without a key: exit code %d\n%s%s", code, out, stderr)
+	}
+	t.Setenv("MIDSTREAM_API_KEY", "CANARY-rivers-0000")
+	if code, out, stderr := runCommand(t, "tail", made.ID, "--server="+node.url); code != exitOK || strings.Contains(out+stderr, "CANARY") {
+		t.Errorf("exit code %d\n%s%s", code, out, stderr)
+	}
+}

@@ -100,14 +100,14 @@ func abreast(t *testing.T, sent, served []string) string {
 	}
 	line([3]string{"sent", "seq", "output"}, [3]string{"served", "seq", "output"})
 	for i := range max(len(sent), len(served)) {
-		line(brief(t, sent, i), brief(t, served, i))
+		line(shortened(t, sent, i), shortened(t, served, i))
 	}
 	b.WriteString("```\n")
 	return b.String()
 }
 
-// brief returns the type of an event without its first word, its number and its index.
-func brief(t *testing.T, events []string, i int) (columns [3]string) {
+// shortened returns the type of an event without its first word, its number and its index.
+func shortened(t *testing.T, events []string, i int) (columns [3]string) {
 	t.Helper()
 	if i >= len(events) {
 		return columns
