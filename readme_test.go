@@ -37,7 +37,7 @@ var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 // TestReadme_Configuration promises that the configuration in the README is one.
 func TestReadme_Configuration(t *testing.T) {
 	for _, name := range []string{"MAIN_KEY", "WEB_KEY", "AGENTS_KEY"} {
-		t.Setenv(name, "0123456789 of "+name)
+		t.Setenv(name, "0123456789-"+name)
 	}
 	blocks := yamlBlock.FindAllStringSubmatch(readFile(t, "README.md"), -1)
 	if len(blocks) == 0 {
