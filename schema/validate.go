@@ -11,8 +11,8 @@ import (
 // validate checks what the type cannot say. Whatever the API has and this server does not is refused, never dropped.
 func (r *CreateRequest) validate() *Error {
 	for _, check := range []func() *Error{
-		r.validateUnknown, r.validateModel, r.validateInput, r.validateShapes, r.validateNumbers, r.validateMetadata, r.validateTools, r.validateParams,
-		r.validateConversation, r.validateToolChoice, r.validateStreamOptions, r.validateSources,
+		r.validateUnknown, r.validateModel, r.validateInput, r.validateShapes, r.validateNumbers, r.validateMetadata, r.validateTools,
+		r.validateParams, r.validateConversation, r.validateToolChoice, r.validateStreamOptions, r.validateSources,
 	} {
 		if err := check(); err != nil {
 			return err
