@@ -159,6 +159,9 @@ type LimitsConfig struct {
 
 	DiskFree Bytes `placeholder:"SIZE" help:"What new responses leave free of the embedded server's disk; below it they get 503, and below a tenth of it open ones wait for room. Default: a tenth of the disk, 10GiB at most."`
 
+	IngestBytes  Bytes         `default:"1GiB" help:"Size of what other producers have sent in the time of log_age. Above it more gets 503."`
+	ProducerIdle time.Duration `default:"2m"   help:"How long a producer that feeds a response may say nothing before it has ended; then the response fails."`
+
 	ConversationBytes Bytes `default:"4GiB" help:"Size of all conversations, which are kept until they are deleted. At 70 % of it new ones, and items, get 503."`
 }
 
@@ -303,13 +306,13 @@ func (c *Config) validateLimits() error {
 	case c.LogAge() <= l.RunTime:
 		return fmt.Errorf("limits.log_age %s: must be longer than limits.run_time %s, or a run could lose its beginning",
 			c.LogAge(), l.RunTime)
-	case min(l.RunTime, l.QueueWait, l.AckWait, l.Heartbeat, l.SSEHeartbeat, l.Drain, l.ArchiveAge) <= 0:
+	case min(l.RunTime, l.ProducerIdle, l.QueueWait, l.AckWait, l.Heartbeat, l.SSEHeartbeat, l.Drain, l.ArchiveAge) <= 0:
 		return errors.New("limits: a duration must be more than 0")
 	case l.RequestsPerMinute < 0:
 		return errors.New("limits.requests_per_minute: must not be negative; 0 sets no limit")
 	case l.DiskFree < 0:
 		return errors.New("limits.disk_free: must not be negative")
-	case min(l.Runs, l.Queued, l.Turns, l.Connections) <= 0 || min(l.Body, l.LogBytes, l.QueueBytes, l.ConversationBytes) <= 0:
+	case min(l.Runs, l.Queued, l.Turns, l.Connections) <= 0 || min(l.Body, l.LogBytes, l.QueueBytes, l.IngestBytes, l.ConversationBytes) <= 0:
 		return errors.New("limits: a number or size must be more than 0")
 	case l.Heartbeat >= l.AckWait:
 		return fmt.Errorf("limits.heartbeat %s: must be shorter than limits.ack_wait %s", l.Heartbeat, l.AckWait)

@@ -39,7 +39,8 @@ func (c *Config) broker() (broker.Config, error) {
 		SecretKey: key, OtherKeys: others, RenewKey: c.NATS.RenewKey,
 		LogAge: c.LogAge(), ArchiveAge: c.Limits.ArchiveAge,
 		LogBytes: int64(c.Limits.LogBytes), RunBytes: int64(c.Limits.QueueBytes), ConversationBytes: int64(c.Limits.ConversationBytes),
-		AckWait: c.Limits.AckWait, Heartbeat: c.Limits.Heartbeat,
+		IngestBytes: int64(c.Limits.IngestBytes),
+		AckWait:     c.Limits.AckWait, Heartbeat: c.Limits.Heartbeat,
 		Queued: c.Limits.Queued, QueueWait: c.Limits.QueueWait, DiskFree: int64(c.Limits.DiskFree),
 	}
 	if c.NATS.URL == "" {

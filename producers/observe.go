@@ -19,10 +19,12 @@ type metrics struct {
 
 	progress prometheus.Counter
 	attempts *prometheus.CounterVec
+	relay    *relayMetrics
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
+		relay:  newRelayMetrics(),
 		active: prometheus.NewGauge(prometheus.GaugeOpts{Name: "midstream_runs_active", Help: "Runs that this node works on."}),
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "midstream_runs_total", Help: "Runs that this node ended, by status.",
@@ -43,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.active, m.runs, m.took, m.calls, m.progress, m.attempts} {
+	for _, c := range append(m.relay.collectors(), m.active, m.runs, m.took, m.calls, m.progress, m.attempts) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

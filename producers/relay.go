@@ -53,7 +53,9 @@ func (r *run) relay(ctx, calls context.Context) error {
 		})
 	}
 	r.node.Logger.Warn("relay failed", "run", r.ref.Response(), "error", cause)
-	return r.failRelay(ctx, y.merged, relayFailure(cause))
+	shown := relayFailure(cause)
+	r.node.metrics.relay.failed.WithLabelValues(shown.Code).Inc()
+	return r.failRelay(ctx, y.merged, shown)
 }
 
 // rewindToStart puts the run where the response began, before anything that a producer sent.
@@ -153,6 +155,9 @@ func (y *relaying) mostSilent() (producers []string, until time.Time) {
 // take appends what a batch brings. A batch that nobody can read counts as far as it can be read.
 func (y *relaying) take(ctx context.Context, sent *broker.Sent) error {
 	y.heard[sent.Producer] = time.Now()
+	if !y.behind() {
+		y.run.node.metrics.relay.took(sent)
+	}
 	if sent.Err != nil {
 		sent.Last = false
 	}

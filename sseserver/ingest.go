@@ -109,8 +109,12 @@ func (s *Server) ingest(c echo.Context) error {
 	in := &intake{server: s, ref: ref, claim: said, course: s.courses.get(ref, said.producer)}
 	err = in.takeAll(ctx, body)
 	c.Response().Header().Set(headerNext, strconv.FormatInt(in.next(), 10))
+	s.metrics.ingested.Add(float64(in.accepted))
 	if err != nil {
-		return in.refusal(ctx, err)
+		err = in.refusal(ctx, err)
+		refused, _ := refusalOf(err)
+		s.metrics.notIngested.WithLabelValues(refused.Code).Inc()
+		return err
 	}
 	return s.answer(c, http.StatusOK, ingested{in.accepted, in.next()})
 }

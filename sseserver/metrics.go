@@ -39,6 +39,8 @@ type metrics struct {
 	conns       prometheus.Gauge
 	refused     prometheus.Counter
 	sockets     *socketMetrics
+	ingested    prometheus.Counter
+	notIngested *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -59,12 +61,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "midstream_resumes_total", Help: "Streams of existing responses by their cursor."}, []string{"kind"}),
 		aborted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "midstream_streams_aborted_total", Help: "Streams broken off before the terminal event."}, []string{"reason"}),
+		ingested: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "midstream_ingest_events_total", Help: "Events of producers that came by HTTP and were stored."}),
+		notIngested: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "midstream_ingest_refused_total", Help: "Requests of producers that were refused, in part or as a whole, by error code. response_ended and producer_ended came behind an end."}, []string{"code"}),
 		conns: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "midstream_connections", Help: "Open connections."}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "midstream_connections_refused_total", Help: "Connections closed at once because too many were open."}),
 	}
-	reg.MustRegister(m.requests, m.subscribers, m.events, m.bytes, m.firstEvent, m.resumes, m.aborted, m.conns, m.refused)
+	reg.MustRegister(m.requests, m.subscribers, m.events, m.bytes, m.firstEvent, m.resumes, m.aborted, m.conns, m.refused, m.ingested, m.notIngested)
 	return m
 }
 
