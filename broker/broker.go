@@ -18,6 +18,8 @@ import (
 const (
 	// prepareTimeout bounds one go at the streams: a request that came too early for a starting cluster is never answered.
 	prepareTimeout = 10 * time.Second
+	// reachTimeout is how long NATS may take until it can be reached at all: servers and nodes may start together.
+	reachTimeout = time.Minute
 	// peersTimeout is how long a cluster may take until as many servers are there as a stream has replicas.
 	peersTimeout = time.Minute
 )
@@ -83,7 +85,7 @@ func (b *Broker) open(ctx context.Context) (err error) {
 	if err = b.startServer(); err != nil {
 		return err
 	}
-	if b.conns, err = dial(b.cfg, b.server); err != nil {
+	if b.conns, err = b.reach(ctx); err != nil {
 		return err
 	}
 	b.js, b.replays, b.direct = mustJetStream(b.conns.publish), mustJetStream(b.conns.replay), directGet

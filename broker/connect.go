@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -29,6 +31,31 @@ type conns struct {
 }
 
 func (c *conns) all() []*nats.Conn { return []*nats.Conn{c.publish, c.live, c.replay, c.queue} }
+
+// reach connects to NATS, and waits for servers that are not there yet. Who lets nobody in, or has a wrong certificate, is not waited
+// for.
+func (b *Broker) reach(ctx context.Context) (*conns, error) {
+	var wait backoff
+	until := time.Now().Add(reachTimeout)
+	for said := false; ; said = true {
+		c, err := dial(b.cfg, b.server)
+		if err == nil || b.cfg.embedded() || !absent(err) || time.Now().After(until) {
+			return c, err
+		}
+		if !said {
+			b.log.Warn("nats cannot be reached, waiting", "error", err)
+		}
+		if wait.wait(ctx) != nil {
+			return nil, err
+		}
+	}
+}
+
+// absent reports whether nobody answered, or somebody who is just about to start or to end.
+func absent(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, nats.ErrNoServers) || errors.Is(err, io.EOF) || errors.Is(err, nats.ErrTimeout)
+}
 
 // dial connects to a NATS that takes our largest message.
 func dial(cfg Config, server *embed.Server) (*conns, error) {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +29,41 @@ func refusal(tb testing.TB, cfg Config) string {
 		tb.Fatal("opened")
 	}
 	return err.Error()
+}
+
+// told counts what is logged, by its text.
+type told struct {
+	mu    sync.Mutex
+	lines map[string]int
+}
+
+func (l *told) Enabled(context.Context, slog.Level) bool { return true }
+func (l *told) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *told) WithGroup(string) slog.Handler            { return l }
+
+func (l *told) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lines == nil {
+		l.lines = map[string]int{}
+	}
+	l.lines[r.Message]++
+	return nil
+}
+
+func (l *told) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines[text]
+}
+
+// freeAddress is one on which nobody listens.
+func freeAddress(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(tb, err)
+	must(tb, l.Close())
+	return l.Addr().String()
 }
 
 // The number of partitions is fixed by the first start: a later one takes it over, and refuses another with what to do.
@@ -84,11 +122,56 @@ func TestOpen_RefusesWhatCannotWork(t *testing.T) {
 		"cannot keep a job":                       {DataDir: t.TempDir(), AckWait: time.Second, Heartbeat: time.Second},
 		"partitions":                              {DataDir: t.TempDir(), Partitions: 1000},
 		"needs a user and a password":             {DataDir: t.TempDir(), Listen: "127.0.0.1:0"},
-		"connect to NATS nats://127.0.0.1:1":      {URL: "nats://127.0.0.1:1", SecretKey: key},
 	} {
 		if text := refusal(t, cfg); !strings.Contains(text, want) {
 			t.Errorf("want %q: %s", want, text)
 		}
+	}
+}
+
+// Servers and nodes may start together: a node waits for servers that are not there yet, says so once, and gives up with the end of
+// its context. Who does not let it in is not waited for.
+func TestOpen_WaitsForServers(t *testing.T) {
+	t.Parallel()
+	address, log := freeAddress(t), &told{}
+	cfg := Config{
+		URL: "nats://" + address, User: testUser, Password: testPassword, SecretKey: make([]byte, keyBytes), Partitions: 1,
+		Logger: slog.New(log),
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	gone := make(chan error)
+	go func() {
+		_, err := Open(ctx, cfg)
+		gone <- err
+	}()
+	waitUntil(t, "it waits", func() bool { return log.count("nats cannot be reached, waiting") == 1 })
+	cancel()
+	if err := <-gone; err == nil || !strings.Contains(err.Error(), "connect to NATS nats://"+address) {
+		t.Errorf("given up with %v", err)
+	}
+
+	type opened struct {
+		b   *Broker
+		err error
+	}
+	come := make(chan opened)
+	go func() {
+		b, err := Open(testContext(t), cfg)
+		come <- opened{b, err}
+	}()
+	waitUntil(t, "it waits again", func() bool { return log.count("nats cannot be reached, waiting") == 2 })
+	s, err := embed.Start(embed.Config{
+		Dir: t.TempDir(), Sync: time.Minute, Listen: address, User: testUser, Password: testPassword, MaxPayload: schema.MaxPayload,
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Stop(context.Background())) })
+	got := <-come
+	must(t, got.err)
+	t.Cleanup(func() { must(t, got.b.Close(context.Background())) })
+
+	cfg.Password = "wrong"
+	if text := refusal(t, cfg); !strings.Contains(text, "Authorization Violation") {
+		t.Error(text)
 	}
 }
 
