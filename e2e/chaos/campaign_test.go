@@ -20,10 +20,11 @@ import (
 
 // The bounds of a campaign.
 const (
-	wellPatience  = 90 * time.Second // for a rig to be well again after a fault
-	quietPatience = 2 * time.Minute  // for the runs that are open when the faults are over
-	readPatience  = 30 * time.Minute // to read one stream from one server: after a long night it holds a million messages
-	warmth        = 100              // events a second before the first fault; fewer prove nothing
+	wellPatience   = 90 * time.Second // for a rig to be well again after a fault
+	quietPatience  = 2 * time.Minute  // for the runs that are open when the faults are over
+	answerPatience = 10 * time.Second // for one answer: one that falls into an election never comes
+	readPatience   = 30 * time.Minute // to read one stream from one server: after a long night it holds a million messages
+	warmth         = 100              // events a second before the first fault; fewer prove nothing
 )
 
 // campaign is a story: a load, and faults that strike it.

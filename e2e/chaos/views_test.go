@@ -71,7 +71,9 @@ func (l *logs) quiet(ctx context.Context) {
 	ctx = withPatience(l.t, ctx, wellPatience)
 	var left uint64
 	err := l.insist(ctx, func() error {
-		s, err := l.js.Stream(ctx, "MS_RUNS")
+		try, cancel := context.WithTimeout(ctx, answerPatience)
+		defer cancel()
+		s, err := l.js.Stream(try, "MS_RUNS")
 		if err != nil {
 			return err
 		}
@@ -119,6 +121,8 @@ func (l *logs) view(ctx context.Context, leader string) check.View {
 
 // lead makes a server the leader of a stream.
 func (l *logs) lead(ctx context.Context, stream, leader string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
 	s, err := l.js.Stream(ctx, stream)
 	if err != nil {
 		return nil, err
@@ -191,6 +195,8 @@ func (l *logs) messages(ctx context.Context, stream string, last uint64) ([]mess
 }
 
 func (l *logs) message(ctx context.Context, stream string, seq uint64) (m message, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
 	reply, err := l.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, fmt.Appendf(nil, `{"seq":%d}`, seq))
 	if err != nil {
 		return m, err
