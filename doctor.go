@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -45,11 +47,41 @@ func (d *doctorCommand) Run(ctx context.Context, p process) error {
 	cfg.Logger = slog.New(slog.DiscardHandler) // what it would say is in the findings
 	r := &doctorReport{out: p.stdout, json: d.JSON}
 	r.add(d.openFiles())
+	if d.NATS.URL == "" {
+		d.askNode(ctx, r.add)
+	}
 	broker.Examine(ctx, cfg, r.add)
 	if ctx.Err() != nil {
 		return &coded{exitSignal, nil}
 	}
 	return r.end()
+}
+
+// askTimeout bounds the question to a node that may be there.
+const askTimeout = 5 * time.Second
+
+// askNode asks the node at the address of this configuration how it is, where there is one: an embedded server is its node's.
+func (d *doctorCommand) askNode(ctx context.Context, report func(broker.Finding)) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	page := "http://" + d.Listen + "/readyz"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
+	if err != nil {
+		return // no address that anybody asks, [::]:0 say
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return // nobody is there
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusOK {
+		report(broker.Finding{Check: "node", Verdict: broker.VerdictOK, Detail: page + " says that it is ready"})
+		return
+	}
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	report(broker.Finding{
+		Check: "node", Verdict: broker.VerdictFail, Detail: fmt.Sprintf("%s says %s: %s", page, response.Status, text), Do: "read its log",
+	})
 }
 
 // openFiles compares what the system allows with what the configuration may need. The limit is this shell's: a node that a
@@ -108,10 +140,17 @@ func (r *doctorReport) end() error {
 		}
 		fmt.Fprintln(r.out)
 	} else {
-		fmt.Fprintf(r.out, "\n%d checks, %d warnings, %d failures\n", len(r.findings), warned, failed)
+		fmt.Fprintf(r.out, "\n%s, %s, %s\n", count(len(r.findings), "check"), count(warned, "warning"), count(failed, "failure"))
 	}
 	if failed > 0 {
 		return &coded{exitError, nil}
 	}
 	return nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

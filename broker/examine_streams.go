@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func (x *examiner) streams(ctx context.Context) []streamed {
 	x.b.partitions, x.b.gates = partitions, newGates(partitions)
 	x.b.conversations.gate = newGates(1)[0]
 	var all []streamed
-	bad := 0
+	bad, others := 0, unlike{}
 	for _, want := range x.b.cfg.streams(partitions) {
 		s, err := x.stream(ctx, want)
 		if err != nil {
@@ -55,9 +56,13 @@ func (x *examiner) streams(ctx context.Context) []streamed {
 		}
 		if s != nil {
 			all = append(all, *s)
+			others.note(s)
 		}
 	}
-	if bad == 0 {
+	for _, is := range slices.Sorted(maps.Keys(others)) {
+		x.warn("streams", "the next start of a node changes it; let all nodes, and doctor, have one configuration", "%s: %s", namesOf(others[is]), is)
+	}
+	if bad+len(others) == 0 {
 		x.ok("streams", "%d streams of %d partitions, as wanted", len(all), partitions)
 	}
 	return all
@@ -77,13 +82,7 @@ func (x *examiner) stream(ctx context.Context, want jetstream.StreamConfig) (*st
 		return nil, err
 	}
 	s := &streamed{want, info, info.TimeStamp.Sub(asked.Add(time.Since(asked) / 2))}
-	have := info.Config
-	if have.MaxAge != want.MaxAge || have.MaxBytes != want.MaxBytes || have.Replicas != want.Replicas {
-		x.warn("streams", "the next start of a node changes it; let all nodes have one configuration",
-			"%s: age %s, %d bytes, %d replicas; configured: %s, %d, %d", want.Name,
-			have.MaxAge, have.MaxBytes, have.Replicas, want.MaxAge, want.MaxBytes, want.Replicas)
-	}
-	return s, mismatch(have, want)
+	return s, mismatch(info.Config, want)
 }
 
 // leaders says which streams nobody leads for sure.
@@ -111,28 +110,36 @@ func (x *examiner) leaders(all []streamed) {
 
 // copies says which replicas lag or are away.
 func (x *examiner) copies(all []streamed) {
-	bad := 0
+	offline, behind := map[string][]string{}, map[string][]string{}
+	fewest := 0
 	for _, s := range all {
+		if n := s.info.Config.Replicas; fewest == 0 || n < fewest {
+			fewest = n
+		}
 		if s.info.Cluster == nil {
 			continue
 		}
 		for _, r := range s.info.Cluster.Replicas {
 			switch {
 			case r.Offline:
-				bad++
-				x.fail("replicas", "start the server", "%s on %s: offline", s.want.Name, r.Name)
+				offline[r.Name] = append(offline[r.Name], s.want.Name)
 			case !r.Current:
-				bad++
-				x.warn("replicas", "wait, and look again: it should catch up", "%s on %s: %d operations behind", s.want.Name, r.Name, r.Lag)
+				behind[r.Name] = append(behind[r.Name], s.want.Name)
 			}
 		}
 	}
+	for _, server := range slices.Sorted(maps.Keys(offline)) {
+		x.fail("replicas", "start the server", "%s is offline, and has %d streams: %s", server, len(offline[server]), namesOf(offline[server]))
+	}
+	for _, server := range slices.Sorted(maps.Keys(behind)) {
+		x.warn("replicas", "wait, and look again: it should catch up", "%s is behind with %d streams: %s", server, len(behind[server]), namesOf(behind[server]))
+	}
 	switch {
-	case bad > 0:
-	case x.b.cfg.Replicas == 1:
+	case len(offline)+len(behind) > 0:
+	case fewest == 1:
 		x.ok("replicas", "one of each stream: what its disk loses is lost")
 	default:
-		x.ok("replicas", "%d of each stream, all current", x.b.cfg.Replicas)
+		x.ok("replicas", "%d of each stream at least, all current", fewest)
 	}
 }
 
@@ -149,7 +156,9 @@ func (x *examiner) room(all []streamed, servers []*monitored) {
 	}
 	x.share("room", "the fullest stream, "+name+",", fullest, "raise limits.log_bytes, queue_bytes or conversation_bytes, or find out who writes so much")
 	if x.b.server != nil {
-		x.warn("store", "look at the file system", "unknown: the embedded server takes what the disk of %s has", x.b.cfg.DataDir)
+		x.disk()
+	}
+	if x.b.server != nil || x.held {
 		return
 	}
 	for _, m := range servers {
@@ -159,6 +168,21 @@ func (x *examiner) room(all []streamed, servers []*monitored) {
 	}
 	if len(servers) == 0 {
 		x.warn("store", "list the monitoring URL of every server in nats.monitor", "unknown")
+	}
+}
+
+// disk measures what the embedded server has.
+func (x *examiner) disk() {
+	const do = "make room on the disk of nats.data, or lower limits.disk_free"
+	free, total, err := x.b.server.Disk()
+	low := x.b.cfg.diskFree(total)
+	switch {
+	case err != nil:
+		x.warn("disk", "look at the file system", "unknown: %s", err)
+	case free < low:
+		x.fail("disk", do, "%d MiB are free, fewer than the %d that new responses leave free: they are refused", free>>20, low>>20)
+	default:
+		x.ok("disk", "%d MiB are free; new responses leave %d", free>>20, low>>20)
 	}
 }
 

@@ -93,7 +93,7 @@ func TestExamine_NamesWhatIsWrong(t *testing.T) {
 	must(t, js.DeleteStream(testContext(t), ingestStream))
 	got := examine(t, address, func(c *Config) { c.LogBytes, c.SecretKey = 1<<30, bytes.Repeat([]byte{8}, keyBytes) })
 	mustTellOf(t, got, "fail streams: MS_CONTROL: keeps 7 messages a subject, not 1", "fail streams: MS_INGEST: ",
-		"warn streams: MS_LOG_0: ", "fail secret key: ", "fail logs: resp_unsealed: has ended, is not sealed")
+		"warn streams: MS_LOG_0: 4GiB, configured 1GiB", "fail secret key: ", "fail logs: resp_unsealed: has ended, is not sealed")
 	if info, err := js.Stream(testContext(t), "MS_LOG_0"); err != nil || info.CachedInfo().Config.MaxBytes == 1<<30 {
 		t.Errorf("a stream was changed: %v", err)
 	}
@@ -106,9 +106,18 @@ func TestExamine_Held(t *testing.T) {
 	s, err := embed.Start(embed.Config{Dir: dir, Listen: "127.0.0.1:0", User: testUser, Password: testPassword, MaxPayload: 8 << 20})
 	must(t, err)
 	held := func(c *Config) { c.DataDir = dir }
-	mustTellOf(t, examine(t, held), "fail data: "+dir+": a node holds it")
+	mustTellOf(t, examine(t, held), "warn data: "+dir+": a node holds it")
 	mustTellOf(t, examine(t, held, func(c *Config) { c.Listen, c.User, c.Password = host(t, s), testUser, testPassword }),
 		"ok data: "+dir+": a node holds it; asking", "ok nats: ")
 	mustStop(t, s)
 	mustTellOf(t, examine(t, held), "ok data: "+dir+": no node runs", "ok sync: ")
+}
+
+// Streams that are told of together are told of shortly.
+func TestExamine_NamesOfStreams(t *testing.T) {
+	t.Parallel()
+	got := namesOf([]string{"MS_RUNS", "MS_LOG_0", "MS_ARCHIVE_3", "MS_LOG_1", "MS_LOG_15"})
+	if want := "MS_RUNS, MS_LOG_* (3), MS_ARCHIVE_3"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
