@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,6 +52,8 @@ type Broker struct {
 	vouching singleflight.Group
 	ready    *readiness
 	news     news // of damaged replicas
+
+	queueSilent atomic.Bool // the last claim had no answer
 
 	vault    *vault
 	archiver *archiver

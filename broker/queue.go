@@ -94,14 +94,26 @@ func (b *Broker) Claim(ctx context.Context) (*Job, error) {
 		if closed(err) {
 			return nil, fmt.Errorf("claim: %w", ErrClosed)
 		}
+		b.tellOfQueue(err)
 		if err != nil {
-			b.log.Warn("claim", "error", err)
 			_ = wait.wait(ctx) // the next pull sees ctx's end
 			continue
 		}
 		if job := b.accept(msg); job != nil {
 			return job, nil
 		}
+	}
+}
+
+// tellOfQueue logs when the queue stops to answer, as in an election, and when it is back: not each try in between.
+func (b *Broker) tellOfQueue(err error) {
+	switch was := b.queueSilent.Swap(err != nil); {
+	case err != nil && !was:
+		b.log.Warn("queue does not answer: no leader, or no way to it; asking again", "error", err)
+	case err != nil:
+		b.log.Debug("claim", "error", err)
+	case was:
+		b.log.Info("queue is back")
 	}
 }
 

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -102,5 +103,29 @@ func TestQueue_HeldByALivingWorker(t *testing.T) {
 	must(t, err)
 	if fourth.Held(testContext(t)) {
 		t.Error("a worker that has given it back holds it")
+	}
+}
+
+// A queue that does not answer is told of once, and so is its return, however often it was asked in between.
+func TestQueue_TellsOfSilenceOnce(t *testing.T) {
+	t.Parallel()
+	dir, log := t.TempDir(), &told{}
+	s := mustServe(t, dir, "127.0.0.1:0")
+	address := host(t, s)
+	b := mustOpen(t, external(address), func(c *Config) { c.Logger = slog.New(log) })
+	claimed := make(chan error)
+	go func() {
+		_, err := b.Claim(testContext(t))
+		claimed <- err
+	}()
+	mustStop(t, s)
+	waitUntil(t, "the queue is missed", func() bool { return log.count("claim") > 1 })
+	s = mustServe(t, dir, address)
+	defer mustStop(t, s)
+	must(t, b.Enqueue(testContext(t), command("resp_afterwards"), nil))
+	must(t, <-claimed)
+	const missed = "queue does not answer: no leader, or no way to it; asking again"
+	if gone, back := log.count(missed), log.count("queue is back"); gone != 1 || back != 1 {
+		t.Errorf("told of its silence %d times, of its return %d times", gone, back)
 	}
 }

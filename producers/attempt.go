@@ -20,6 +20,8 @@ type outcome struct {
 	modelCalls int // of this attempt
 	events     int64
 	status     string
+	model      string
+	tokens     int64 // of all calls that told, 0 where none did
 }
 
 // errGone says that a run has nowhere to go on: its response was erased, or another request stands under its id.
@@ -58,9 +60,14 @@ func (n *Node) attempt(s *shift, job *broker.Job, unkeep func()) (_ outcome, err
 	case err != nil:
 		return outcome{}, fmt.Errorf("seal %s: %w", r.ref, err)
 	}
-	return outcome{
-		attempt: fold.Attempt + 1, modelCalls: r.modelCalls, events: fold.State.Next(), status: fold.State.Response().Status,
-	}, nil
+	end := outcome{
+		attempt: fold.Attempt + 1, modelCalls: r.modelCalls, events: fold.State.Next(),
+		status: fold.State.Response().Status, model: fold.State.Response().Model,
+	}
+	if told := fold.State.Response().Usage; told != nil {
+		end.tokens = told.TotalTokens
+	}
+	return end, nil
 }
 
 // whetherErased tells an erasure apart from a log that has aged away under its writer.

@@ -97,6 +97,7 @@ func (n *Node) work(s *shift, job *broker.Job) {
 	}
 	unkeep := job.Keep()
 	defer unkeep()
+	log.Info("run begun")
 	began := time.Now() // its stopwatch, not its clock
 	n.metrics.active.Inc()
 	defer n.metrics.active.Dec()
@@ -128,7 +129,7 @@ func (n *Node) work(s *shift, job *broker.Job) {
 		n.ack(s, job)
 		n.metrics.ended(result.status, took)
 		log.Info("run ended", "attempt", result.attempt, "status", result.status, "events", result.events,
-			"model_calls", result.modelCalls, "took", took.String())
+			"model", result.model, "model_calls", result.modelCalls, "tokens", result.tokens, "took", took)
 	}
 }
 

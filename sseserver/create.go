@@ -54,6 +54,7 @@ func (s *Server) create(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	c.Set(keyResponse, p.ref.Response())
 	switch {
 	case o.req.Streams():
 		return s.streamPlaced(ctx, c, o, p)

@@ -107,12 +107,6 @@ func (s *Server) checkKey(next echo.HandlerFunc) echo.HandlerFunc {
 // keyName marks a request with the name of its key.
 const keyName = "key"
 
-// keyOf returns the name of the key that a request came with; "" where none is asked for.
-func keyOf(c echo.Context) string {
-	name, _ := c.Get(keyName).(string)
-	return name
-}
-
 // pathEvents is where producers send events.
 const pathEvents = "/v1/responses/:id/events"
 

@@ -58,10 +58,12 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				slog.Int64("bytes", c.Response().Size), slog.Duration("took", time.Since(began)),
 				slog.Bool("aborted", !whole),
 			}
-			if key := keyOf(c); key != "" {
-				attrs = append(attrs, slog.String("key", key))
+			for _, name := range []string{keyResponse, keyName} {
+				if text, ok := c.Get(name).(string); ok {
+					attrs = append(attrs, slog.String(name, text))
+				}
 			}
-			s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request", attrs...)
+			s.log.LogAttrs(c.Request().Context(), levelOf(c), "request", attrs...)
 		}()
 		if err := next(c); err != nil {
 			c.Error(err)
@@ -70,6 +72,20 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		return nil
 	}
 }
+
+// levelOf is how much a request is worth: what asks every few seconds whether all is well, and hears that it is, is not worth much.
+func levelOf(c echo.Context) slog.Level {
+	switch c.Path() {
+	case "/healthz", "/readyz", "/metrics":
+		if c.Response().Status < http.StatusBadRequest {
+			return slog.LevelDebug
+		}
+	}
+	return slog.LevelInfo
+}
+
+// keyResponse marks a request with the response that it has made.
+const keyResponse = "response"
 
 // maxLoggedPath bounds what a log line repeats of a URL.
 const maxLoggedPath = 200

@@ -34,6 +34,8 @@ type Cluster struct {
 	// Node is the user that nodes are; Feeder sends events as a producer; Admin may do everything in the account that holds the
 	// streams; System sees the servers.
 	Node, Feeder, Admin, System User
+	// Monitors are the monitoring pages of the servers; NodeSettings is what a node has in its environment.
+	Monitors, NodeSettings []string
 }
 
 // User is who may connect to NATS.
@@ -66,6 +68,10 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	for i := range cfg.Producers {
 		c.Producers = append(c.Producers, p.producer(i))
 	}
+	for _, address := range p.monitors {
+		c.Monitors = append(c.Monitors, "http://"+address)
+	}
+	c.NodeSettings = p.nodeSettings()
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}

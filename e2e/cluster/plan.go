@@ -105,12 +105,18 @@ func (p *plan) producer(i int) *Member { return p.node(fmt.Sprintf("producer-%d"
 
 func (p *plan) node(name, role string) *Member {
 	m := p.member(name, "node started", p.Midstream, "serve", "--config", filepath.Join(p.Root, "deploy/midstream/midstream.yaml"))
-	m.env = append(m.env,
-		"MIDSTREAM_NODE="+name, "MIDSTREAM_ROLES="+role, "MIDSTREAM_INSECURE_LISTEN=false", "MIDSTREAM_LISTEN=127.0.0.1:0",
-		"MIDSTREAM_NATS_URL="+strings.Join(p.clients, ","), "MIDSTREAM_NATS_MONITOR=http://"+strings.Join(p.monitors, ",http://"),
-		"MIDSTREAM_NATS_PASSWORD="+p.settings["NATS_MIDSTREAM_PASSWORD"], "MIDSTREAM_NATS_SECRET_KEY="+p.key)
-	m.env = append(m.env, p.Env...)
+	m.env = append(m.env, "MIDSTREAM_NODE="+name, "MIDSTREAM_ROLES="+role)
+	m.env = append(append(m.env, p.nodeSettings()...), p.Env...)
 	return m
+}
+
+// nodeSettings is what all nodes have in common.
+func (p *plan) nodeSettings() []string {
+	return []string{
+		"MIDSTREAM_INSECURE_LISTEN=false", "MIDSTREAM_LISTEN=127.0.0.1:0",
+		"MIDSTREAM_NATS_URL=" + strings.Join(p.clients, ","), "MIDSTREAM_NATS_MONITOR=http://" + strings.Join(p.monitors, ",http://"),
+		"MIDSTREAM_NATS_PASSWORD=" + p.settings["NATS_MIDSTREAM_PASSWORD"], "MIDSTREAM_NATS_SECRET_KEY=" + p.key,
+	}
 }
 
 // member is a process that inherits nothing of ours but where programs and temporary files are.

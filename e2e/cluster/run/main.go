@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -30,13 +32,13 @@ func main() {
 	}
 }
 
-// show runs a cluster until ctx ends, and says how to play with it. Nothing of it is left when it returns.
+// show runs a cluster until ctx ends, and says how to play with it. Nothing of it is left when it returns but the logs.
 func show(ctx context.Context, binary string, w io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "midstream-cluster-")
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, clean(w, dir)) }()
 	nats, err := cluster.BuildNATS(ctx, ".", dir)
 	if err != nil {
 		return err
@@ -45,6 +47,10 @@ func show(ctx context.Context, binary string, w io.Writer) (err error) {
 	c, err := cluster.Start(ctx, cluster.Config{Root: ".", Dir: dir, Midstream: binary, NATS: nats})
 	if err != nil {
 		return err
+	}
+	settings := filepath.Join(dir, "node.env")
+	if err := os.WriteFile(settings, []byte(strings.Join(c.NodeSettings, "\n")+"\n"), 0o600); err != nil {
+		return errors.Join(err, c.Stop())
 	}
 	tell(w, c, dir)
 	keep(ctx, w, c)
@@ -61,15 +67,48 @@ func tell(w io.Writer, c *cluster.Cluster, dir string) {
 	for _, m := range c.Members() {
 		fmt.Fprintf(w, "  kill -9 %-8d # %s\n", m.PID(), m.Name)
 	}
+	fmt.Fprintf(w, which, dir)
 	fmt.Fprint(w, "\nLook into NATS, as docs/runbook.md does; the streams, then the servers:\n\n")
 	for _, as := range []cluster.User{c.Admin, c.System} {
 		fmt.Fprintf(w, "  export NATS_URL=%s NATS_USER=%s NATS_PASSWORD=%s\n", c.Servers[0].URL, as.Name, as.Password)
 	}
-	fmt.Fprintf(w, "\nWhat is killed comes back after %v. Logs are in %s. Ctrl-C stops all.\n\n", restartAfter, dir)
+	fmt.Fprintf(w, check, filepath.Join(dir, "node.env"), strings.Join(c.Monitors, " "))
+	fmt.Fprintf(w, "What is killed comes back after %v. Ctrl-C stops all.\n\n", restartAfter)
 }
+
+// clean leaves the logs where they are, and says so.
+func clean(w io.Writer, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) != ".log" {
+			errs = append(errs, os.RemoveAll(filepath.Join(dir, entry.Name())))
+		}
+	}
+	fmt.Fprintf(w, "The logs are in %s.\n", dir)
+	return errors.Join(errs...)
+}
+
+const check = `
+Is it well? Both say so with exit code 0:
+
+  (set -a; . %s; ./midstream doctor --config deploy/midstream/midstream.yaml)
+  deploy/nats/drift.sh %s
+
+`
 
 const ask = `  curl -N %s/v1/responses -H 'Content-Type: application/json' \
     -d '{"model": "demo-slow", "stream": true, "input": "Tell me about rivers. [[tokens=60]] [[delay=500ms]]"}'
+
+`
+
+const which = `
+Which producer has it, the last of these lines says:
+
+  grep --no-filename '"run begun".*resp_…' %s/producer-*.log
 
 `
 
