@@ -172,7 +172,6 @@ func (n *node) close() error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close node: %w", err)
 	}
-	n.log.Info("node stopped")
 	return nil
 }
 

@@ -56,7 +56,11 @@ func (s *serveCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	s.greet(p.stdout, n)
-	return errors.Join(n.run(ctx), n.close())
+	if err := errors.Join(n.run(ctx), n.close()); err != nil {
+		return err
+	}
+	n.log.Info("node stopped")
+	return nil
 }
 
 // greet says where the node is, and how to try it if it is a demo.

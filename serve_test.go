@@ -290,7 +290,7 @@ func TestServe_PortTaken(t *testing.T) {
 	taken := httptest.NewServer(http.NotFoundHandler())
 	defer taken.Close()
 	code, _, stderr := runCommand(t, "serve", "--listen="+taken.Listener.Addr().String(), "--nats.data="+t.TempDir())
-	if code != exitError || !strings.Contains(stderr, "address already in use") {
+	if code != exitError || !strings.Contains(stderr, "address already in use") || strings.Contains(stderr, "node stopped") {
 		t.Errorf("exit code %d, stderr %q", code, stderr)
 	}
 }

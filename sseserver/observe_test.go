@@ -125,3 +125,18 @@ func TestModels(t *testing.T) {
 		t.Errorf("no models: %s", body)
 	}
 }
+
+// The access log leads from a request to its response, and is not filled by probes, unless one hears that something is wrong.
+func TestObserve_AccessLogOfProbesAndCreates(t *testing.T) {
+	t.Parallel()
+	var log logBuffer
+	s := serve(t, func(c *Config) { c.Logger = log.logger() })
+	read(t, s.post(t, `{"model":"demo","input":"x","background":true}`))
+	id := s.command(t).Response
+	waitFor(t, "the response", func() bool { return log.count(`"response":"`+id+`"`) == 1 })
+	read(t, s.get(t, "/healthz"))
+	waitFor(t, "the probe", func() bool { return log.count(`"path":"/healthz"`) == 1 })
+	if log.count(`"level":"DEBUG"`) != 1 || log.count(`"level":"INFO"`) != 1 {
+		t.Errorf("log:\n%s", log.String())
+	}
+}
