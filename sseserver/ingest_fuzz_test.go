@@ -1,0 +1,65 @@
+package sseserver
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// bodyOf reads a whole body. The length of one that is known to the server decides only where the last batch ends.
+func bodyOf(in io.Reader, frames bool, length int64) (events []jsontext.Value, done bool, err error) {
+	r := &eventReader{
+		in: bufio.NewReaderSize(in, 64), frames: frames, whole: length,
+		extend: func() error { return nil }, cut: func(err error) error { return err },
+	}
+	for {
+		some, ended, err := r.next()
+		events = append(events, some...)
+		if ended || err != nil {
+			return events, r.done, err
+		}
+	}
+}
+
+// FuzzEventBody promises that what a producer's body says does not depend on how it arrives: in one piece or byte by byte, with a
+// length or without one; that what is stored of it are events; and that whatever is wrong with it is told as the producer's fault.
+func FuzzEventBody(f *testing.F) {
+	for _, body := range []string{
+		"", "{}", "{}\n{}\n", "{\"a\":1}\r\n\r\n{\"b\":2}", "[DONE]\n{}", "{\"a\":1", "nonsense\n{}", "{}\n\x00",
+		"data: {}\n\n", "event: x\ndata: {\"a\":\ndata: 1}\n\ndata: [DONE]\n\n", ": heartbeat\n\ndata:{}\n\nid: 7\ndata: {}", "data: {}\n\ndata: {",
+		"{\"type\":\"response.created\",\"type\":\"x\"}\n", "{\"a\":\"\\ud800\"}\n",
+	} {
+		f.Add([]byte(body), false)
+		f.Add([]byte(body), true)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, frames bool) {
+		want, done, whole := bodyOf(bytes.NewReader(body), frames, int64(len(body)))
+		for name, in := range map[string]io.Reader{
+			"byte by byte":    iotest.OneByteReader(bytes.NewReader(body)),
+			"of no length":    bytes.NewReader(body),
+			"with its EOF":    iotest.DataErrReader(bytes.NewReader(body)),
+			"half, then half": iotest.HalfReader(bytes.NewReader(body)),
+		} {
+			got, also, err := bodyOf(in, frames, -1)
+			if diff := cmp.Diff(want, got); diff != "" || also != done || (err == nil) != (whole == nil) {
+				t.Errorf("%s: done %t and %t, errors %v and %v, events (-whole +%s):\n%s", name, done, also, whole, err, name, diff)
+			}
+		}
+		for _, event := range want {
+			if event.Kind() != '{' || bytes.ContainsAny(event, "\r\n") {
+				t.Errorf("%q is no event on one line", event)
+			}
+		}
+		if refused := (*schema.Error)(nil); whole != nil && (!errors.As(whole, &refused) || refused.Status < 400 || refused.Status > 499) {
+			t.Errorf("refused with %v", whole)
+		}
+	})
+}
