@@ -101,7 +101,8 @@ func (n *node) openProducer(cfg *Config, servers map[string]mcp.Server) (err err
 		Name: n.name, Queue: n.broker, Feeds: n.broker, Control: n.broker, Sweeper: n.broker, Library: n.broker,
 		Models: n.router, Tools: n.pool,
 		Servers: servers, Connectors: cfg.connectors(), Idempotent: cfg.idempotent,
-		Slots: cfg.Limits.Runs, MaxTurns: cfg.Limits.Turns, MaxRun: cfg.Limits.RunTime, ProducerIdle: cfg.Limits.ProducerIdle, DrainCalls: cfg.drainCalls(),
+		Slots: cfg.Limits.Runs, MaxTurns: cfg.Limits.Turns, MaxRun: cfg.Limits.RunTime, DrainCalls: cfg.drainCalls(),
+		ProducerIdle: cfg.Limits.ProducerIdle,
 		Logger: n.log, Tracer: n.traces.tracer, Metrics: n.registry,
 	})
 	if err != nil {

@@ -132,7 +132,8 @@ func (x *examiner) copies(all []streamed) {
 		x.fail("replicas", "start the server", "%s is offline, and has %d streams: %s", server, len(offline[server]), namesOf(offline[server]))
 	}
 	for _, server := range slices.Sorted(maps.Keys(behind)) {
-		x.warn("replicas", "wait, and look again: it should catch up", "%s is behind with %d streams: %s", server, len(behind[server]), namesOf(behind[server]))
+		x.warn("replicas", "wait, and look again: it should catch up",
+			"%s is behind with %d streams: %s", server, len(behind[server]), namesOf(behind[server]))
 	}
 	switch {
 	case len(offline)+len(behind) > 0:

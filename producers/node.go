@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -84,15 +85,7 @@ func (n *Node) claimAll(ctx context.Context, s *shift, runs *sync.WaitGroup) err
 // attempt: at once if it can be given back, else when its lease ends.
 func (n *Node) work(s *shift, job *broker.Job) {
 	log := n.Logger.With("run", job.Command.Response, "delivery", job.Delivered)
-	if strays(job.Delivered) {
-		n.metrics.attempts.WithLabelValues("put_off").Inc()
-		log.Warn("run put off: it was handed out so often that it may end those that take it")
-		n.giveBack(s, job, retryMax)
-		return
-	}
-	if job.Held(s.working) {
-		n.metrics.attempts.WithLabelValues("held").Inc()
-		log.Info("run left where it is: its heartbeats were lost, not its worker")
+	if n.declines(s, job, log) {
 		return
 	}
 	unkeep := job.Keep()
@@ -131,6 +124,22 @@ func (n *Node) work(s *shift, job *broker.Job) {
 		log.Info("run ended", "attempt", result.attempt, "status", result.status, "events", result.events,
 			"model", result.model, "model_calls", result.modelCalls, "tokens", result.tokens, "took", took)
 	}
+}
+
+// declines leaves a job to others: one that is in good hands, or that may be more than a process can bear.
+func (n *Node) declines(s *shift, job *broker.Job, log *slog.Logger) bool {
+	switch {
+	case job.Held(s.working):
+		n.metrics.attempts.WithLabelValues("held").Inc()
+		log.Info("run left where it is: its heartbeats were lost, not its worker")
+	case strays(job.Delivered):
+		n.metrics.attempts.WithLabelValues("put_off").Inc()
+		log.Warn("run put off: it was handed out so often that it may end those that take it")
+		n.giveBack(s, job, retryMax)
+	default:
+		return false
+	}
+	return true
 }
 
 // cutShort reports whether err says no more than that the work was stopped.

@@ -70,7 +70,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "midstream_connections_refused_total", Help: "Connections closed at once because too many were open."}),
 	}
-	reg.MustRegister(m.requests, m.subscribers, m.events, m.bytes, m.firstEvent, m.resumes, m.aborted, m.conns, m.refused, m.ingested, m.notIngested)
+	reg.MustRegister(m.requests, m.subscribers, m.events, m.bytes, m.firstEvent, m.resumes, m.aborted, m.conns, m.refused,
+		m.ingested, m.notIngested)
 	return m
 }
 

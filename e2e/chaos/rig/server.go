@@ -55,7 +55,7 @@ const (
 )
 
 // copy puts a deployed file beside the configuration that includes it.
-func (c *Config) copy(name string) error {
+func (c Config) copy(name string) error {
 	text, err := os.ReadFile(filepath.Join(c.Root, deployed, name))
 	if err != nil {
 		return err
