@@ -42,7 +42,7 @@ func prepare(ctx context.Context, js jetstream.JetStream, cfg Config, keys *vaul
 		if want.Name == runStream {
 			want.Metadata[metaProbe] = probe
 		}
-		if err := ensure(ctx, js, want); err != nil {
+		if err := ensure(ctx, js, want, fixed[metaProbe]); err != nil {
 			return 0, err
 		}
 	}
@@ -145,8 +145,9 @@ func (c Config) runs() jetstream.StreamConfig {
 }
 
 // ensure makes a stream, or checks the one that is there. What decides over correctness must be as wanted; ages, sizes and
-// replicas are the operator's to change, and are changed.
-func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+// replicas are the operator's to change, and are changed. before is the probe that was there when this start began: it takes the
+// place of no other one, whose key has yet to be proved.
+func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, before string) error {
 	s, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if _, err := js.CreateStream(ctx, want); err != nil {
@@ -162,6 +163,9 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 		return fmt.Errorf("stream %s: %w; mend it with the nats tool, or use another NATS account", want.Name, err)
 	}
 	probe := want.Metadata[metaProbe]
+	if now := have.Metadata[metaProbe]; probe != "" && now != probe && now != before {
+		return fmt.Errorf("stream %s: another node has started meanwhile: %w", want.Name, jetstream.ErrStreamNameAlreadyInUse)
+	}
 	unfed := have.RePublish == nil && want.RePublish != nil
 	if have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes && have.Replicas == want.Replicas &&
 		have.Metadata[metaProbe] == probe && !unfed {
