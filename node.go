@@ -103,7 +103,7 @@ func (n *node) openProducer(cfg *Config, servers map[string]mcp.Server) (err err
 		Servers: servers, Connectors: cfg.connectors(), Idempotent: cfg.idempotent,
 		Slots: cfg.Limits.Runs, MaxTurns: cfg.Limits.Turns, MaxRun: cfg.Limits.RunTime, DrainCalls: cfg.drainCalls(),
 		ProducerIdle: cfg.Limits.ProducerIdle,
-		Logger: n.log, Tracer: n.traces.tracer, Metrics: n.registry,
+		Logger:       n.log, Tracer: n.traces.tracer, Metrics: n.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("open producer: %w", err)
