@@ -160,6 +160,7 @@ func TestIngest_BadInput(t *testing.T) {
 		{"garbage", good + "hello\n", "invalid_json", 400, 1, nil},
 		{"no type", good + "{}\n", "missing_required_parameter", 400, 1, nil},
 		{"oversize", good + `{"type":"x","a":"` + strings.Repeat("a", 1<<20) + `"}` + "\n", "request_too_large", 413, 1, nil},
+		{"lines that are called server-sent events", "data: " + good + "\n" + good, "invalid_json", 400, 1, []string{"Content-Type", "text/event-stream"}},
 		{"number", good, "invalid_value", 400, 0, []string{"Midstream-Seq", "-1"}},
 		{"number too large", good, "invalid_value", 400, 0, []string{"Midstream-Seq", "99999999999999999999"}},
 		{"epoch", good, "invalid_value", 400, 0, []string{"Midstream-Epoch", "one"}},
@@ -188,5 +189,57 @@ func TestIngest_BadInput(t *testing.T) {
 	}
 	if status, a := (feeder{node, resp.ID, "p"}).send(t, good); status != http.StatusConflict || a.Error.Code != "not_fed" {
 		t.Errorf("a response of ours was fed: %d %+v", status, a)
+	}
+}
+
+// TestIngest_Ends promises that an end counts once, and only where it stands: one that is refused may be sent again, other events in
+// places that are taken end nothing, an error event is an end that says why, and so is a last frame without a blank line behind it.
+func TestIngest_Ends(t *testing.T) {
+	node := serveNode(t, "--nats.data="+t.TempDir())
+	const (
+		add   = `{"type":"response.output_item.added","item":{"id":"m","type":"message","role":"assistant","content":[]}}` + "\n"
+		delta = `{"type":"response.output_text.delta","item_id":"m","content_index":0,"delta":"a"}` + "\n"
+		done  = `{"type":"response.output_item.done","item":{"id":"m","type":"message","role":"assistant","content":[{"type":"output_text","text":"a"}]}}` + "\n"
+		end   = `{"type":"response.completed","response":{"status":"completed","usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}}` + "\n"
+		fails = `{"type":"error","code":"server_error","message":"boom"}` + "\n"
+	)
+	say := func(f feeder, status int, next int64, body string, headers ...string) {
+		t.Helper()
+		if got, a := f.send(t, body, headers...); got != status || status == 200 && a.Next != next {
+			t.Errorf("%d %+v, want %d and %d due", got, a, status, next)
+		}
+		if _, a := f.send(t, "", "Midstream-Last", "false"); a.Next != next {
+			t.Errorf("%d is due, want %d", a.Next, next)
+		}
+	}
+	usage := func(f feeder) int64 { return f.stream(t).Response().Usage.TotalTokens }
+
+	refused := feeder{node, "resp_endrefused000000000", "p"}
+	say(refused, 200, 2, add+delta)
+	say(refused, 400, 2, end)
+	say(refused, 400, 2, end)
+	say(refused, 200, 4, done+end)
+	if n := usage(refused); n != 7 {
+		t.Errorf("%d tokens: an end that was refused is counted", n)
+	}
+
+	other := feeder{node, "resp_endelsewhere0000000", "p"}
+	say(other, 200, 1, add)
+	say(other, 200, 1, end, "Midstream-Seq", "0")
+	say(other, 200, 4, delta+done+end)
+	if n := usage(other); n != 7 {
+		t.Errorf("%d tokens: an end that stands nowhere is counted", n)
+	}
+
+	failed := feeder{node, "resp_endwitherror0000000", "p"}
+	say(failed, 200, 3, add+delta+fails)
+	if r := failed.stream(t).Response(); r.Status != schema.StatusFailed || r.Error == nil || r.Error.Message != "boom" {
+		t.Errorf("%s, %+v", r.Status, r.Error)
+	}
+
+	frames := feeder{node, "resp_endwithoutblank0000", "p"}
+	say(frames, 200, 4, strings.TrimSuffix(asStream([]string{add, delta, done, end}), "\n"), "Content-Type", "text/event-stream")
+	if n := usage(frames); n != 7 {
+		t.Errorf("%d tokens", n)
 	}
 }

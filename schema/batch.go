@@ -23,13 +23,14 @@ type Batch struct {
 // Next is the place behind the batch.
 func (b *Batch) Next() int64 { return b.Place + int64(len(b.Events)) }
 
-// Ends reports whether the events end with a terminal one: then the producer has ended too, unless it says otherwise.
+// Ends reports whether the events end with a terminal one, or with an error event, behind which OpenAI's API sends nothing: then the
+// producer has ended too, unless it says otherwise.
 func (b *Batch) Ends() bool {
 	if len(b.Events) == 0 {
 		return false
 	}
 	e, err := ParseEvent(b.Events[len(b.Events)-1])
-	return err == nil && e.Type.Terminal()
+	return err == nil && (e.Type.Terminal() || e.Type == ErrorEvent)
 }
 
 // Lines writes the events as newline-delimited JSON.

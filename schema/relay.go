@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -25,6 +26,7 @@ type Relay struct {
 type course struct {
 	producer    string
 	epoch, next int64
+	latest      Digest // of the event before next, as it was sent
 	ended       bool
 	streamed    bool      // it has shown items of the lifecycle that it is in
 	end         EventType // its last terminal event; "" if there was none
@@ -81,12 +83,26 @@ func (r *Relay) Take(b *Batch) (out []Event, err error) {
 			return out, err
 		}
 		c.next++
+		c.latest = sha256.Sum256(raw)
 	}
-	if !b.Last || b.Next() != c.next {
+	if !b.Last || !c.upTo(b) {
 		return out, nil
 	}
 	more, err := r.leave(c)
 	return append(out, more...), err
+}
+
+// upTo reports whether a batch ends where the producer stands, with the event that stands there: other events in the same places are
+// ignored, and so is what they say of an end.
+func (c *course) upTo(b *Batch) bool {
+	last := len(b.Events) - 1
+	return b.Next() == c.next && (last < 0 || sha256.Sum256(b.Events[last]) == c.latest)
+}
+
+// Repeats reports whether a batch that brings nothing new leads to where its producer stands, so that it may say that this is the end.
+func (r *Relay) Repeats(b *Batch) bool {
+	c := r.course(b.Producer)
+	return c != nil && c.upTo(b)
 }
 
 func (r *Relay) course(producer string) *course {

@@ -58,7 +58,7 @@ func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (st
 		return 0, staleEpoch(epoch)
 	case batch.Place > next:
 		return 0, gap(batch.Place, next)
-	case fresh <= 0 && (ended || !batch.Last || batch.Next() < next):
+	case fresh <= 0 && (ended || !batch.Last || !c.relay.Repeats(batch)):
 		return 0, nil
 	case ended:
 		return 0, &schema.Error{
@@ -98,6 +98,9 @@ func (c *course) rehearse(b *schema.Batch) error {
 		return nil
 	}
 	next, _, _ := c.relay.Standing(b.Producer)
+	if next == b.Next() && b.Ends() {
+		next-- // all was taken but this end: another event may be sent in its place
+	}
 	b.Events, b.Last = b.Events[:next-b.Place], false
 	shown := schema.Refuse(schema.CodeOrder, "", "Event %d of the producer: %s.", next, err)
 	c.broken = shown

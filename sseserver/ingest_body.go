@@ -100,7 +100,7 @@ func (r *eventReader) ready() bool {
 }
 
 // atEnd reports whether the body is known to have ended.
-func (r *eventReader) atEnd() bool { return r.whole >= 0 && r.read >= r.whole }
+func (r *eventReader) atEnd() bool { return r.whole >= 0 && r.read >= r.whole && len(r.data) == 0 }
 
 // readLine returns the next line, and whether the body ends with it.
 func (r *eventReader) readLine() (line []byte, last bool, err error) {
@@ -130,6 +130,9 @@ func (r *eventReader) take(line []byte, last bool) (jsontext.Value, error) {
 	line = bytes.TrimRight(line, "\r\n")
 	if !r.frames {
 		return r.parse(bytes.TrimSpace(line))
+	}
+	if len(line) > 0 && line[0] == '{' {
+		return nil, r.blame(schema.Refuse(schema.CodeInvalidJSON, "", "no server-sent event. Lines of JSON are %s.", mimeLines))
 	}
 	if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
 		if len(r.data) > 0 {

@@ -34,7 +34,7 @@ func bodyOf(in io.Reader, frames bool, length int64) (events []jsontext.Value, d
 func FuzzEventBody(f *testing.F) {
 	for _, body := range []string{
 		"", "{}", "{}\n{}\n", "{\"a\":1}\r\n\r\n{\"b\":2}", "[DONE]\n{}", "{\"a\":1", "nonsense\n{}", "{}\n\x00",
-		"data: {}\n\n", "event: x\ndata: {\"a\":\ndata: 1}\n\ndata: [DONE]\n\n", ": heartbeat\n\ndata:{}\n\nid: 7\ndata: {}", "data: {}\n\ndata: {",
+		"data: {}\n\n", "event: x\ndata: {\"a\":\ndata: 1}\n\ndata: [DONE]\n\n", ": heartbeat\n\ndata:{}\n\nid: 7\ndata: {}", "data: {}\n\ndata: {", "data: {}\n\ndata: {}\n", "{}\n", "data: {}\n{}\n",
 		"{\"type\":\"response.created\",\"type\":\"x\"}\n", "{\"a\":\"\\ud800\"}\n",
 	} {
 		f.Add([]byte(body), false)

@@ -14,7 +14,9 @@ const openedKey = "ingest"
 func (in *intake) open(ctx context.Context, first *schema.Batch) ([]string, error) {
 	s, producers := in.server, []string{in.claim.producer}
 	if !schema.OwnID(in.ref.Response()) {
-		return nil, notFound(in.ref.Response())
+		e := notFound(in.ref.Response())
+		e.Message += " A producer opens one whose id is resp_ and 16 to 59 letters and digits."
+		return nil, e
 	}
 	at := time.Now()
 	cmd, err := schema.Opened(in.ref, in.claim.producer, first.Events, at)
