@@ -243,3 +243,22 @@ func TestIngest_Ends(t *testing.T) {
 		t.Errorf("%d tokens", n)
 	}
 }
+
+// TestIngest_OutputFull promises that a response which has reached its limit ends as incomplete, though each of the events that
+// close its one long item is nearly as large as a message may be.
+func TestIngest_OutputFull(t *testing.T) {
+	f := feeder{serveNode(t, "--nats.data="+t.TempDir(), "--nats.sync=1s"), "resp_asmuchasthereis00000", "p"}
+	f.send(t, `{"type":"response.output_item.added","item":{"id":"m","type":"message","role":"assistant","content":[]}}`+"\n")
+	piece := fmt.Sprintf(`{"type":"response.output_text.delta","item_id":"m","content_index":0,"delta":"%s"}`+"\n", strings.Repeat("a", 1_000_000))
+	ended := false
+	for range 12 {
+		if _, a := f.send(t, piece); a.Error.Code == "response_ended" {
+			ended = true
+			break
+		}
+	}
+	r := f.stream(t).Response()
+	if !ended || r.Status != schema.StatusIncomplete || r.IncompleteDetails == nil || r.IncompleteDetails.Reason != "max_output_tokens" {
+		t.Errorf("the producer is told: %t; %s, %+v", ended, r.Status, r.Error)
+	}
+}

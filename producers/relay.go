@@ -197,12 +197,29 @@ func (r *run) failRelay(ctx context.Context, m *schema.Relay, cause *schema.Resp
 	return r.closeAtOnce(ctx, events, err)
 }
 
-// closeAtOnce appends the last events of a response in one record: half of them could not be made again.
+// maxClosing is how many bytes of frames the record that closes a response may have: it must fit into a message.
+const maxClosing = schema.MaxPayload / 2
+
+// closeAtOnce appends the last events of a response in one record: half of them could not be made again. What is too large for
+// that, since each event that closes a long item repeats it, takes several; an attempt that dies in between them leaves a response
+// that the next one can only fail.
 func (r *run) closeAtOnce(ctx context.Context, events []schema.Event, err error) error {
 	if err != nil {
 		return err
 	}
-	return r.log.Commit(ctx, schema.RecordEvents, nil, events...)
+	var frames []byte
+	for i := range events {
+		if frames, err = schema.AppendFrame(frames, &events[i]); err != nil {
+			return err
+		}
+	}
+	if len(frames) <= maxClosing {
+		return r.log.Commit(ctx, schema.RecordEvents, nil, events...)
+	}
+	if err := r.log.Append(ctx, events...); err != nil {
+		return err
+	}
+	return r.log.Flush(ctx)
 }
 
 // relayFailure is how a response shows why its producers' events could not be made into it.
