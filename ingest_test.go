@@ -262,3 +262,26 @@ func TestIngest_OutputFull(t *testing.T) {
 		t.Errorf("the producer is told: %t; %s, %+v", ended, r.Status, r.Error)
 	}
 }
+
+// TestIngest_EpochFences promises that a producer which was started anew fences the one before off by its first word, be it a
+// question or a repeat: what that one sends afterwards takes no place.
+func TestIngest_EpochFences(t *testing.T) {
+	node := serveNode(t, "--nats.data="+t.TempDir())
+	event := func(text string) string {
+		return fmt.Sprintf(`{"type":"response.output_text.delta","item_id":"m","content_index":0,"delta":%q}`, text) + "\n"
+	}
+	const add = `{"type":"response.output_item.added","item":{"id":"m","type":"message","role":"assistant","content":[]}}` + "\n"
+	for name, word := range map[string]string{"question": "", "repeat": add} {
+		f := feeder{node, "resp_restarted" + name + "0000000", "p"}
+		f.send(t, add+event("one"))
+		if status, a := f.send(t, word, "Midstream-Epoch", "1", "Midstream-Seq", "0"); status != 200 || a.Accepted != 0 || a.Next != 2 {
+			t.Errorf("%s: %d %+v", name, status, a)
+		}
+		if status, a := f.send(t, event("OLD")); status != 403 || a.Error.Code != "stale_epoch" {
+			t.Errorf("%s: the one before: %d %+v", name, status, a)
+		}
+		if status, a := f.send(t, event("NEW"), "Midstream-Epoch", "1", "Midstream-Seq", "2"); status != 200 || a.Accepted != 1 {
+			t.Errorf("%s: the one that was started anew: %d %+v", name, status, a)
+		}
+	}
+}

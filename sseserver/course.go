@@ -52,13 +52,13 @@ func (c *course) catchUp(ctx context.Context, in Ingest, ref schema.Ref, produce
 // offer stores what is new of a batch, as far as it follows the rules, and returns how many events that are. c.mu is held.
 func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (stored int64, err error) {
 	next, epoch, ended := c.relay.Standing(batch.Producer)
-	fresh := batch.Next() - max(next, batch.Place)
+	fresh := max(batch.Next()-max(next, batch.Place), 0)
 	switch {
 	case batch.Epoch < epoch:
 		return 0, staleEpoch(epoch)
 	case batch.Place > next:
 		return 0, gap(batch.Place, next)
-	case fresh <= 0 && (ended || !batch.Last || !c.relay.Repeats(batch)):
+	case fresh == 0 && (ended || batch.Epoch == epoch && !(batch.Last && c.relay.Repeats(batch))):
 		return 0, nil
 	case ended:
 		return 0, &schema.Error{

@@ -128,6 +128,7 @@ type intake struct {
 	place    int64 // of the next event of the body
 	accepted int64
 	terminal bool // the last event was one
+	later    bool // it is in a later epoch than what the producer has sent so far
 }
 
 func (in *intake) next() int64 {
@@ -141,6 +142,11 @@ func (in *intake) next() int64 {
 func (in *intake) takeAll(ctx context.Context, body *eventReader) error {
 	if err := in.begin(ctx); err != nil {
 		return err
+	}
+	if in.later { // whatever it brings: from now on the earlier one is fenced off
+		if err := in.take(ctx, nil, false); err != nil {
+			return err
+		}
 	}
 	for {
 		events, ended, err := body.next()
@@ -168,6 +174,7 @@ func (in *intake) begin(ctx context.Context) error {
 		return err
 	}
 	next, epoch, _ := in.course.relay.Standing(in.claim.producer)
+	in.later = next > 0 && in.claim.epoch > epoch
 	switch in.place = in.claim.place; {
 	case in.claim.epoch < epoch:
 		return staleEpoch(epoch)
