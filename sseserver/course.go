@@ -58,7 +58,7 @@ func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (st
 		return 0, staleEpoch(epoch)
 	case batch.Place > next:
 		return 0, gap(batch.Place, next)
-	case fresh == 0 && (ended || batch.Epoch == epoch && !(batch.Last && c.relay.Repeats(batch))):
+	case fresh == 0 && (ended || batch.Epoch == epoch && (!batch.Last || !c.relay.Repeats(batch))):
 		return 0, nil
 	case ended:
 		return 0, &schema.Error{
