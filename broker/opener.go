@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -110,31 +109,14 @@ func (b *Broker) sweepFed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known, still := b.sweeper.fed, map[uint64]struct{}{}
-	b.sweeper.fed = still
-	var errs []error
+	var look []schema.Ref
 	for subject := range sent {
-		ref, err := fedRef(subject)
-		if err != nil {
-			continue // no response can have this id
-		}
-		hash := maphash.String(b.sweeper.seed, ref.String())
-		if _, ok := known[hash]; ok {
-			still[hash] = struct{}{}
-		}
-		if _, ok := still[hash]; ok {
-			continue
-		}
-		p := place{ref, partition(ref.Response(), b.partitions)}
-		err = atLeisure(ctx, func() error { return b.openIfMissing(ctx, p, bySweep) })
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			errs = append(errs, fmt.Errorf("look at %s: %w", ref, err))
-		default:
-			still[hash] = struct{}{}
+		if ref, err := fedRef(subject); err == nil { // else no response can have this id
+			look = append(look, ref)
 		}
 	}
-	return errors.Join(errs...)
+	return b.sweeper.lookAtAll(ctx, &b.sweeper.fed, look, func(ref schema.Ref) (opened bool, err error) {
+		err = b.openIfMissing(ctx, place{ref, partition(ref.Response(), b.partitions)}, bySweep)
+		return err == nil, err
+	})
 }

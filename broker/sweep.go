@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/midstream-dev/midstream/schema"
 )
 
 // The budget of a sweep. It reads no record of the hot log but the first of an orphan: which responses there are, it asks of
@@ -36,9 +38,9 @@ func newSweeper(partitions int) *sweeper {
 }
 
 // SweepRuns looks through all responses of the hot log for runs that have neither a job nor an archive, and puts each back
-// into the queue, from the command in its log. It returns how many those were. It also opens what producers send to and nobody has
-// opened. It is slow on purpose, may be called on
-// several nodes at once, and goes on behind what it could not look at: the error tells of that, of a *CorruptError too.
+// into the queue, from the command in its log. It returns how many those were. It also opens what producers send to and nobody
+// has opened. It is slow on purpose, may be called on several nodes at once, and goes on behind what it could not look at: the
+// error tells of that, of a *CorruptError too.
 func (b *Broker) SweepRuns(ctx context.Context) (found int, err error) {
 	b.sweeper.mu.Lock()
 	defer b.sweeper.mu.Unlock()
@@ -67,56 +69,63 @@ func (b *Broker) sweepPartition(ctx context.Context, partition int) (found int, 
 	if err != nil {
 		return 0, err
 	}
-	known, still := b.sweeper.done[partition], map[uint64]struct{}{}
-	b.sweeper.done[partition] = still
 	var errs []error
+	var look []schema.Ref
 	for subject := range logs {
 		ref, err := logRef(subject)
 		if err != nil {
 			errs = append(errs, err)
-			continue
-		}
-		hash := maphash.String(b.sweeper.seed, subject)
-		if _, ok := known[hash]; ok {
-			still[hash] = struct{}{}
-			continue
-		}
-		if _, waits := jobs[runSubject(ref)]; waits {
-			continue
-		}
-		prospect, err := b.sweepOne(ctx, place{ref, partition})
-		var damaged *CorruptError
-		switch {
-		case errors.As(err, &damaged):
-			errs = append(errs, err) // of this one alone
-		case err != nil:
-			maps.Copy(still, known) // what was not looked at this time is over all the same
-			return found, errors.Join(append(errs, err)...)
-		case prospect == runLost:
-			found++
-		case prospect == runOver:
-			still[hash] = struct{}{}
+		} else if _, waits := jobs[runSubject(ref)]; !waits {
+			look = append(look, ref)
 		}
 	}
-	return found, errors.Join(errs...)
+	err = b.sweeper.lookAtAll(ctx, &b.sweeper.done[partition], look, func(ref schema.Ref) (over bool, err error) {
+		prospect, err := b.adopt(ctx, place{ref, partition}, bySweep)
+		if prospect == runLost && err == nil {
+			found++
+		}
+		return prospect == runOver, err
+	})
+	return found, errors.Join(append(errs, err)...)
 }
 
-// sweepOne looks at one response, and rests.
-func (b *Broker) sweepOne(ctx context.Context, p place) (found prospect, err error) {
-	err = atLeisure(ctx, func() error {
-		found, err = b.adopt(ctx, p, bySweep)
-		return err
-	})
-	if err != nil {
-		err = fmt.Errorf("look at %s: %w", p.ref, err)
+// lookAtAll looks at the responses that are not known to be over, and remembers in known which are; of those that are not among
+// them any more nothing is remembered. It goes on behind a log that is damaged, and stops at any other error: then what it has not
+// looked at is known as before.
+func (s *sweeper) lookAtAll(
+	ctx context.Context, known *map[uint64]struct{}, all []schema.Ref, look func(schema.Ref) (over bool, err error),
+) error {
+	before, now := *known, map[uint64]struct{}{}
+	*known = now
+	var errs []error
+	for _, ref := range all {
+		hash := maphash.String(s.seed, ref.String())
+		if _, over := before[hash]; over {
+			now[hash] = struct{}{}
+		}
+		if _, over := now[hash]; over {
+			continue
+		}
+		over, err := atLeisure(ctx, func() (bool, error) { return look(ref) })
+		if over {
+			now[hash] = struct{}{}
+		}
+		if err == nil {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("look at %s: %w", ref, err))
+		if _, damaged := errors.AsType[*CorruptError](err); !damaged {
+			maps.Copy(now, before)
+			break
+		}
 	}
-	return found, err
+	return errors.Join(errs...)
 }
 
 // atLeisure does something, and rests.
-func atLeisure(ctx context.Context, do func() error) error {
+func atLeisure(ctx context.Context, do func() (bool, error)) (bool, error) {
 	began := time.Now()
-	err := do()
+	done, err := do()
 	rest := time.NewTimer(max(sweepRest, sweepShare*time.Since(began)))
 	defer rest.Stop()
 	select {
@@ -124,7 +133,7 @@ func atLeisure(ctx context.Context, do func() error) error {
 	case <-ctx.Done():
 		err = errors.Join(err, ctx.Err())
 	}
-	return err
+	return done, err
 }
 
 // subjects lists what a stream holds, by the leader's index.

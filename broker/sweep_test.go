@@ -211,6 +211,29 @@ func TestSweep_KeepsWhatItKnows(t *testing.T) {
 	}
 }
 
+// A sweep stops at the first question that has no answer, rather than to ask as much of everything, and knows what it knew.
+func TestSweep_StopsAtAnOutage(t *testing.T) {
+	t.Parallel()
+	s, outage := newSweeper(1), errors.New("no answer")
+	refs := []schema.Ref{mustRef(t, "resp_a"), mustRef(t, "resp_b"), mustRef(t, "resp_c")}
+	asked := 0
+	look := func(err error) func(schema.Ref) (bool, error) {
+		return func(schema.Ref) (bool, error) { asked++; return err == nil, err }
+	}
+	must(t, s.lookAtAll(testContext(t), &s.fed, refs[:1], look(nil)))
+	if err := s.lookAtAll(testContext(t), &s.fed, refs, look(outage)); !errors.Is(err, outage) || asked != 2 || len(s.fed) != 1 {
+		t.Errorf("%v after %d questions, knows %d to be over", err, asked, len(s.fed))
+	}
+	damaged := &CorruptError{Ref: refs[1], Err: outage}
+	if err := s.lookAtAll(testContext(t), &s.fed, refs, look(damaged)); !errors.Is(err, outage) || asked != 4 || len(s.fed) != 1 {
+		t.Errorf("%v after %d questions, knows %d to be over", err, asked, len(s.fed))
+	}
+	must(t, s.lookAtAll(testContext(t), &s.fed, refs[1:], look(nil)))
+	if asked != 6 || len(s.fed) != 2 {
+		t.Errorf("%d questions, knows %d to be over", asked, len(s.fed))
+	}
+}
+
 // closedConn is a connection on which nothing is answered.
 func closedConn(t *testing.T, b *Broker) *nats.Conn {
 	t.Helper()
