@@ -50,19 +50,21 @@ type Config struct {
 
 // NATSConfig says where the log is.
 type NATSConfig struct {
-	URL              string     `placeholder:"URL" help:"Existing NATS servers, comma-separated. Empty: a server inside of this process."`
-	User             string     `placeholder:"NAME" help:"User name, for the existing server or for nats.listen."`
-	Password         Secret     `help:"Password that goes with it."`
-	Creds            string     `placeholder:"FILE" help:"File of NATS credentials, instead of user and password."`
-	CA               string     `placeholder:"FILE" help:"File of PEM certificates that the server's must be signed by. Turns TLS on, as a tls:// URL does."`
-	Cert             string     `placeholder:"FILE" help:"File of this node's own PEM certificate, for servers that ask for one."`
-	Key              string     `placeholder:"FILE" help:"File of the certificate's PEM key."`
-	Monitor          []string   `placeholder:"URL" help:"HTTP monitoring URLs of the existing servers, to read how often they call fsync, and to see whether a replica has lost messages."`
-	Data             string     `default:"./midstream-data" help:"Directory of the embedded server. One process at a time."`
-	Listen           string     `placeholder:"HOST:PORT" help:"Address on which other programs reach the embedded server. Needs user and password."`
-	ProducerUser     string     `placeholder:"NAME" help:"Another user of the embedded server, for programs that send events over NATS: it may publish to ms.ingest.> and do nothing else."`
-	ProducerPassword Secret     `help:"Password that goes with it."`
-	Sync             SyncPolicy `default:"always" help:"When the embedded server calls fsync: always (before each acknowledgement), or an interval such as 1s, which is many times faster and may lose that much in a power cut."`
+	URL      string   `placeholder:"URL" help:"Existing NATS servers, comma-separated. Empty: a server inside of this process."`
+	User     string   `placeholder:"NAME" help:"User name, for the existing server or for nats.listen."`
+	Password Secret   `help:"Password that goes with it."`
+	Creds    string   `placeholder:"FILE" help:"File of NATS credentials, instead of user and password."`
+	CA       string   `placeholder:"FILE" help:"File of PEM certificates that the server's must be signed by. Turns TLS on, as a tls:// URL does."`
+	Cert     string   `placeholder:"FILE" help:"File of this node's own PEM certificate, for servers that ask for one."`
+	Key      string   `placeholder:"FILE" help:"File of the certificate's PEM key."`
+	Monitor  []string `placeholder:"URL" help:"HTTP monitoring URLs of the existing servers, to read how often they call fsync, and to see whether a replica has lost messages."`
+	Data     string   `default:"./midstream-data" help:"Directory of the embedded server. One process at a time."`
+	Listen   string   `placeholder:"HOST:PORT" help:"Address on which other programs reach the embedded server. Needs user and password."`
+
+	ProducerUser     string `placeholder:"NAME" help:"Another user of the embedded server, for programs that send events over NATS: it may publish to ms.ingest.> and do nothing else."`
+	ProducerPassword Secret `help:"Password that goes with it."`
+
+	Sync SyncPolicy `default:"always" help:"When the embedded server calls fsync: always (before each acknowledgement), or an interval such as 1s, which is many times faster and may lose that much in a power cut."`
 
 	Partitions int      `placeholder:"NUMBER" help:"Partitions of the log, fixed by the first start. 0: 16 at first, then what is there."`
 	Replicas   int      `default:"1" help:"Copies of every stream, in a NATS cluster."`

@@ -112,28 +112,34 @@ func (b *Broker) open(ctx context.Context) (err error) {
 
 // prepare makes or checks the streams and the queue's consumer, and waits for a cluster that is starting until ctx ends. Of two
 // first starts at once one makes the run stream, and the other begins again, with what that one has fixed.
-func (b *Broker) prepare(ctx context.Context) (int, error) {
-	var wait backoff
+func (b *Broker) prepare(ctx context.Context) (partitions int, err error) {
 	until := time.Now().Add(peersTimeout)
-	said := ""
-	for {
+	err = whileEarly(ctx, func(err error) { b.log.Warn("nats not ready, waiting", "error", err) }, func() (early bool, err error) {
 		try, cancel := context.WithTimeout(ctx, prepareTimeout)
-		partitions, err := prepare(try, b.js, b.cfg, b.vault)
-		if err == nil {
+		defer cancel()
+		if partitions, err = prepare(try, b.js, b.cfg, b.vault); err == nil {
 			b.runs, err = runConsumer(try, mustJetStream(b.conns.queue), b.cfg)
 		}
-		cancel()
 		made := errors.Is(err, jetstream.ErrStreamNameAlreadyInUse)
-		early := unreachable(err) || made || (noPeers(err) && time.Now().Before(until))
+		return unreachable(err) || made || noPeers(err) && time.Now().Before(until), err
+	})
+	return partitions, err
+}
+
+// whileEarly tries again for as long as an attempt fails because it came early, and says so once for each reason.
+func whileEarly(ctx context.Context, say func(error), attempt func() (early bool, err error)) error {
+	var wait backoff
+	for said := ""; ; {
+		early, err := attempt()
 		if err == nil || !early {
-			return partitions, err
+			return err
 		}
-		if why := err.Error(); why != said { // once for each reason
+		if why := err.Error(); why != said {
 			said = why
-			b.log.Warn("nats not ready, waiting", "error", err)
+			say(err)
 		}
 		if wait.wait(ctx) != nil {
-			return partitions, err
+			return err
 		}
 	}
 }

@@ -34,21 +34,13 @@ func (c *conns) all() []*nats.Conn { return []*nats.Conn{c.publish, c.live, c.re
 
 // reach connects to NATS, and waits for servers that are not there yet. Who lets nobody in, or has a wrong certificate, is not waited
 // for.
-func (b *Broker) reach(ctx context.Context) (*conns, error) {
-	var wait backoff
+func (b *Broker) reach(ctx context.Context) (c *conns, err error) {
 	until := time.Now().Add(reachTimeout)
-	for said := false; ; said = true {
-		c, err := dial(b.cfg, b.server)
-		if err == nil || b.cfg.embedded() || !absent(err) || time.Now().After(until) {
-			return c, err
-		}
-		if !said {
-			b.log.Warn("nats cannot be reached, waiting", "error", err)
-		}
-		if wait.wait(ctx) != nil {
-			return nil, err
-		}
-	}
+	err = whileEarly(ctx, func(err error) { b.log.Warn("nats cannot be reached, waiting", "error", err) }, func() (early bool, err error) {
+		c, err = dial(b.cfg, b.server)
+		return !b.cfg.embedded() && absent(err) && time.Now().Before(until), err
+	})
+	return c, err
 }
 
 // absent reports whether nobody answered, or somebody who is just about to start or to end.

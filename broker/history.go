@@ -26,8 +26,8 @@ type History struct {
 }
 
 // Read returns every record of the log that the stream leader knows of, its chain verified. Once the log has aged out, be it
-// only its head, the records come from the archive; nothing can be appended behind those. It goes on asking until there is an answer or ctx
-// ends. Its errors are ErrNotFound, ErrGone, a *CorruptError, or ctx's.
+// only its head, the records come from the archive; nothing can be appended behind those. It goes on asking until there is an
+// answer or ctx ends. Its errors are ErrNotFound, ErrGone, a *CorruptError, or ctx's.
 func (b *Broker) Read(ctx context.Context, ref schema.Ref) (*History, error) {
 	p, err := locate(ref, b.partitions)
 	if err != nil {

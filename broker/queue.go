@@ -163,7 +163,7 @@ func (b *Broker) job(msg jetstream.Msg) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	job := &Job{Command: cmd, Delivered: int(meta.NumDelivered), Queued: meta.Timestamp, broker: b, msg: msg}
+	job := &Job{Command: cmd, Delivered: int(meta.NumDelivered), Queued: meta.Timestamp, broker: b, msg: msg, unkeep: func() {}}
 	job.Secrets, job.SecretsErr = b.vault.open(cmd.Ref(), sealed)
 	return job, nil
 }
@@ -265,9 +265,7 @@ const nakDelay = 50 * time.Millisecond
 
 // Nak gives the job to another worker, or back to this one, after a delay. It is not kept any more then.
 func (j *Job) Nak(ctx context.Context, delay time.Duration) error {
-	if j.unkeep != nil {
-		j.unkeep()
-	}
+	j.unkeep()
 	if err := j.msg.NakWithDelay(max(delay, nakDelay)); err != nil {
 		return fmt.Errorf("nak job %s: %w", j.Command.Response, err)
 	}

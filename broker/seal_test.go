@@ -93,17 +93,24 @@ func chains(records []schema.Record) (all []schema.Digest) {
 	return all
 }
 
-// Once the log has aged out it is read from the archive, and nobody can begin to write it again behind that.
-func TestSeal_OutlivesTheLog(t *testing.T) {
-	t.Parallel()
-	b := mustOpen(t, func(c *Config) { c.LogAge = 2 * time.Second })
-	h := mustBegin(t, b, "resp_old")
+// mustSeal writes a little, and seals it. It returns the log as it was then.
+func mustSeal(t *testing.T, b *Broker, h *History) (*History, place) {
+	t.Helper()
 	w := mustWriter(t, b, h, 1, "n1")
 	must(t, w.Commit(testContext(t), schema.RecordClaim, []byte(`{}`), delta(1)))
 	hot := mustRead(t, b, h.Ref)
 	must(t, w.Seal(testContext(t), true))
 	p, err := locate(h.Ref, b.partitions)
 	must(t, err)
+	return hot, p
+}
+
+// Once the log has aged out it is read from the archive, and nobody can begin to write it again behind that.
+func TestSeal_OutlivesTheLog(t *testing.T) {
+	t.Parallel()
+	b := mustOpen(t, func(c *Config) { c.LogAge = 2 * time.Second })
+	h := mustBegin(t, b, "resp_old")
+	hot, p := mustSeal(t, b, h)
 	waitUntil(t, "the log has aged out", func() bool {
 		tip, err := b.tip(testContext(t), p)
 		return err == nil && tip == 0
@@ -128,12 +135,7 @@ func TestSeal_OutlivesTheLogsHead(t *testing.T) {
 	b := mustOpen(t, func(c *Config) { c.LogAge = 2 * time.Second })
 	h := mustBegin(t, b, "resp_old")
 	waitUntil(t, "most of the head's age is over", func() bool { return time.Since(h.Began) > 1500*time.Millisecond })
-	w := mustWriter(t, b, h, 1, "n1")
-	must(t, w.Commit(testContext(t), schema.RecordClaim, []byte(`{}`), delta(1)))
-	hot := mustRead(t, b, h.Ref)
-	must(t, w.Seal(testContext(t), true))
-	p, err := locate(h.Ref, b.partitions)
-	must(t, err)
+	hot, p := mustSeal(t, b, h)
 	waitUntil(t, "the head has aged out", func() bool {
 		first, err := b.first(testContext(t), p.logStream(), p.log())
 		return err == nil && (first == nil || first.header.Get(headerKind) != string(schema.RecordRequest))

@@ -76,10 +76,13 @@ func (p place) control() string { return p.tail(controlPrefix) }
 func (p place) ingest(producer string) string { return p.tail("ms.ingest.") + "." + producer }
 func (p place) fed() string                   { return p.tail(fedPrefix) + ".*" }
 
-func (p place) tail(family string) string { return family + p.ref.Tenant() + "." + p.ref.Response() }
+func (p place) tail(family string) string { return family + tail(p.ref) }
+
+// tail is how every subject of a response goes on.
+func tail(ref schema.Ref) string { return ref.Tenant() + "." + ref.Response() }
 
 func (p place) subject(family string) string {
-	return family + strconv.Itoa(p.partition) + "." + p.ref.Tenant() + "." + p.ref.Response()
+	return family + strconv.Itoa(p.partition) + "." + tail(p.ref)
 }
 
 // controlRef reads what place.control has written.
@@ -89,30 +92,27 @@ func controlRef(subject string) (schema.Ref, error) {
 }
 
 // fedRef reads what place.ingest and place.fed have written: the response that a producer sends to.
-func fedRef(subject string) (schema.Ref, error) {
-	tokens := strings.Split(subject, ".")
-	if len(tokens) != 5 {
-		return schema.Ref{}, fmt.Errorf("%.80q is not the subject of a producer", subject)
-	}
-	return schema.NewRef(tokens[2], tokens[3])
-}
+func fedRef(subject string) (schema.Ref, error) { return refIn(subject, 2) }
 
 // logRef reads what place.log has written.
-func logRef(subject string) (schema.Ref, error) {
+func logRef(subject string) (schema.Ref, error) { return refIn(subject, 3) }
+
+// refIn reads the response whose tenant is that token of a subject of five.
+func refIn(subject string, at int) (schema.Ref, error) {
 	tokens := strings.Split(subject, ".")
 	if len(tokens) != 5 {
-		return schema.Ref{}, fmt.Errorf("%.80q is not the subject of a log", subject)
+		return schema.Ref{}, fmt.Errorf("%.80q is not the subject of a response", subject)
 	}
-	return schema.NewRef(tokens[3], tokens[4])
+	return schema.NewRef(tokens[at], tokens[at+1])
 }
 
 // producerOf reads the producer out of what place.ingest has written.
 func producerOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
-func runSubject(ref schema.Ref) string { return "ms.run." + ref.Tenant() + "." + ref.Response() }
+func runSubject(ref schema.Ref) string { return "ms.run." + tail(ref) }
 
 // holdSubject is where the worker of a run answers. No stream has it.
-func holdSubject(ref schema.Ref) string { return "ms.hold." + ref.Tenant() + "." + ref.Response() }
+func holdSubject(ref schema.Ref) string { return "ms.hold." + tail(ref) }
 
 // conversationSubject checks both tokens: an id from outside must not read a whole tenant.
 func conversationSubject(tenant, id string) (subject string, ok bool) {

@@ -197,7 +197,8 @@ func (r *run) failRelay(ctx context.Context, m *schema.Relay, cause *schema.Resp
 	return r.closeAtOnce(ctx, events, err)
 }
 
-// maxClosing is how many bytes of frames the record that closes a response may have: it must fit into a message.
+// maxClosing is how many bytes of frames the record that closes a response may have: it must fit into a message, as one event always
+// does.
 const maxClosing = schema.MaxPayload / 2
 
 // closeAtOnce appends the last events of a response in one record: half of them could not be made again. What is too large for
@@ -207,19 +208,32 @@ func (r *run) closeAtOnce(ctx context.Context, events []schema.Event, err error)
 	if err != nil {
 		return err
 	}
-	var frames []byte
-	for i := range events {
-		if frames, err = schema.AppendFrame(frames, &events[i]); err != nil {
-			return err
-		}
+	large, err := exceeds(events, maxClosing)
+	if err != nil {
+		return err
 	}
-	if len(frames) <= maxClosing {
+	if !large {
 		return r.log.Commit(ctx, schema.RecordEvents, nil, events...)
 	}
 	if err := r.log.Append(ctx, events...); err != nil {
 		return err
 	}
 	return r.log.Flush(ctx)
+}
+
+// exceeds reports whether several events are larger than so many bytes of frames.
+func exceeds(events []schema.Event, limit int) (bool, error) {
+	if len(events) == 1 {
+		return false, nil // the end of a response whose items are done: not worth to be encoded twice
+	}
+	var frames []byte
+	for i := range events {
+		var err error
+		if frames, err = schema.AppendFrame(frames, &events[i]); err != nil {
+			return false, err
+		}
+	}
+	return len(frames) > limit, nil
 }
 
 // relayFailure is how a response shows why its producers' events could not be made into it.

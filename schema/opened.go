@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"regexp"
 	"time"
 
@@ -51,12 +52,8 @@ func openedBy(producer string, events []jsontext.Value) (*CreateRequest, error) 
 		return nil, err
 	}
 	least := map[string]jsontext.Value{"model": name, "midstream": sources}
-	members := firstTold(events)
-	for key, v := range least {
-		if _, ok := members[key]; !ok {
-			members[key] = v
-		}
-	}
+	members := maps.Clone(least)
+	maps.Copy(members, firstTold(events))
 	if req, err := parseMembers(members); err == nil {
 		return req, nil
 	}
