@@ -33,6 +33,7 @@ func (r *run) relay(ctx, calls context.Context) error {
 	defer leave()
 	y := &relaying{run: r, feed: feed, merged: schema.NewRelay(r.seq, r.req.Producers()), heard: map[string]time.Time{}}
 	cause := y.walk(steps)
+	y.tellOverruled()
 	switch {
 	case cause == nil:
 		t, said, _ := y.merged.Outcome()
@@ -109,6 +110,14 @@ func (y *relaying) walk(ctx context.Context) error {
 		if err := y.take(ctx, sent); err != nil {
 			return err
 		}
+	}
+}
+
+// tellOverruled tells operators of producers whose texts contradict what they had streamed.
+func (y *relaying) tellOverruled() {
+	if n := y.run.seq.Overruled(); n > 0 {
+		y.run.node.metrics.relay.overruled.Add(float64(n))
+		y.run.node.Logger.Warn("whole texts of producers differ from their deltas, which stand", "run", y.run.ref.Response(), "events", n)
 	}
 }
 

@@ -23,6 +23,8 @@ type relayMetrics struct {
 	lag    *prometheus.HistogramVec
 	failed *prometheus.CounterVec
 
+	overruled prometheus.Counter
+
 	mu    sync.Mutex
 	names map[string]struct{}
 }
@@ -43,11 +45,15 @@ func newRelayMetrics() *relayMetrics {
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "midstream_relays_failed_total", Help: "Responses that failed for what their producers sent, or did not send, by error code.",
 		}, []string{"code"}),
+		overruled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "midstream_relay_overruled_total",
+			Help: "Events of producers that said of a text another whole than its deltas, repeats included. What was streamed stood.",
+		}),
 	}
 }
 
 func (m *relayMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.events, m.batch, m.lag, m.failed}
+	return []prometheus.Collector{m.events, m.batch, m.lag, m.failed, m.overruled}
 }
 
 // took counts a message that was not relayed before.

@@ -100,6 +100,20 @@ func TestRelay_MergesProducers(t *testing.T) {
 	}
 }
 
+// Where a finished text is another one than its deltas made, the deltas stand, since readers have them; operators are told.
+func TestRelay_TextsThatDiffer(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	log, _ := s.listen()
+	defer s.node(t.Context())()
+	b := s.band("model")
+	b.send("model", begins, says4, strings.ReplaceAll(saysAll, "four five", "fourteen"), ends)
+	if resp := b.whole(b.records(b.ref)); resp.Status != schema.StatusCompleted || resp.Output[0].Text() != "four " {
+		t.Errorf("%s: %+v", resp.Status, resp.Output)
+	}
+	s.until(func() bool { return log.count("differ from their deltas, which stand") == 1 && log.count("events=1") == 1 })
+}
+
 // A relay that goes away behind any event is taken over by one that says nothing twice, and leaves nothing out: the bytes are
 // those of a relay that was never disturbed, but for the id.
 func TestRelay_TakenOverAnywhere(t *testing.T) {

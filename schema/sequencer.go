@@ -23,6 +23,7 @@ type Sequencer struct {
 	local  map[localName]*line
 	held   map[string]*load
 	weight weight
+	over   int
 }
 
 type early struct {
@@ -44,6 +45,10 @@ func NewSequencer(s *State) *Sequencer {
 
 // State returns the fold of everything that was given out.
 func (q *Sequencer) State() *State { return q.state }
+
+// Overruled returns how many events, of those that were given out, said of a text another whole than its deltas. What was
+// streamed stood: the client has seen it.
+func (q *Sequencer) Overruled() int { return q.over }
 
 // Push takes the next event of a producer and returns the events that may go out now, in order. It fails with a
 // *[Violation] for an event that breaks a rule beyond repair, with a *[HeldError] for a producer too far ahead, and with

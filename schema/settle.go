@@ -39,8 +39,14 @@ func (b *burst) settleText(e *Event) {
 // differ, what was streamed stands.
 func (b *burst) rest(part, whole string) {
 	o := b.q.state.open
+	if !textual(part) || b.err != nil {
+		return
+	}
 	missing, ok := strings.CutPrefix(whole, string(o.text))
-	if !ok || missing == "" || !textual(part) || b.err != nil {
+	if !ok && whole != "" {
+		b.q.over++
+	}
+	if !ok || missing == "" {
 		return
 	}
 	delta := Event{Type: deltaOf[part], Delta: &missing}

@@ -94,29 +94,37 @@ func (s *Server) ingest(c echo.Context) error {
 		return err
 	}
 	defer leave()
-	said, err := readClaim(c.Request().Header)
+	done, err := s.takeIn(ctx, c)
+	s.metrics.ingested.Add(float64(done.Accepted))
 	if err != nil {
-		return err
-	}
-	ref, err := s.ref(c)
-	if err != nil {
-		return err
-	}
-	body, err := s.eventBody(c)
-	if err != nil {
-		return err
-	}
-	in := &intake{server: s, ref: ref, claim: said, course: s.courses.get(ref, said.producer)}
-	err = in.takeAll(ctx, body)
-	c.Response().Header().Set(headerNext, strconv.FormatInt(in.next(), 10))
-	s.metrics.ingested.Add(float64(in.accepted))
-	if err != nil {
-		err = in.refusal(ctx, err)
 		refused, _ := refusalOf(err)
 		s.metrics.notIngested.WithLabelValues(refused.Code).Inc()
 		return err
 	}
-	return s.answer(c, http.StatusOK, ingested{in.accepted, in.next()})
+	return s.answer(c, http.StatusOK, done)
+}
+
+func (s *Server) takeIn(ctx context.Context, c echo.Context) (done ingested, err error) {
+	said, err := readClaim(c.Request().Header)
+	if err != nil {
+		return done, err
+	}
+	ref, err := s.ref(c)
+	if err != nil {
+		return done, err
+	}
+	body, err := s.eventBody(c)
+	if err != nil {
+		return done, err
+	}
+	in := &intake{server: s, ref: ref, claim: said, course: s.courses.get(ref, said.producer)}
+	err = in.takeAll(ctx, body)
+	done = ingested{Accepted: in.accepted, Next: in.next()}
+	c.Response().Header().Set(headerNext, strconv.FormatInt(done.Next, 10))
+	if err != nil {
+		err = in.refusal(ctx, err)
+	}
+	return done, err
 }
 
 // intake is one request's way into the producer's course.

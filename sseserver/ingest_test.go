@@ -138,6 +138,19 @@ func TestIngest_EndsWithAnOpenBody(t *testing.T) {
 	}
 }
 
+// Whatever a request is refused for, producers' errors are counted: also where nothing of its body was read.
+func TestIngest_CountsRefusals(t *testing.T) {
+	s := serveLive(t, ingesting)
+	path := "/v1/responses/" + freshCommand(t).Ref().Response() + "/events"
+	mustRefuse(t, s.do(t, s.request(t, "POST", path, oneEvent, "Content-Type", "text/csv", "Midstream-Producer", "p")), 415, "unsupported_media_type")
+	mustRefuse(t, s.do(t, s.request(t, "POST", path, oneEvent, "Content-Type", "application/x-ndjson")), 400, schema.CodeInvalidValue)
+	for _, code := range []string{"unsupported_media_type", schema.CodeInvalidValue} {
+		if got := valueOf(t, s.metrics.notIngested.WithLabelValues(code)); got != 1 {
+			t.Errorf("%v refusals as %s, want 1", got, code)
+		}
+	}
+}
+
 // A producer that falls silent in the middle of a body is told so, and keeps what it has sent.
 func TestIngest_SilentProducer(t *testing.T) {
 	s := serveLive(t, ingesting, func(c *Config) { c.ProducerTimeout = 100 * time.Millisecond })
