@@ -159,7 +159,7 @@ func names(e *Event) bool {
 	switch kind := kindOf(e); {
 	case kind == KindMessage, kind == KindReasoning:
 		return true
-	case e.Item == nil:
+	case e.Item == nil, kind == "":
 		return false
 	case kind == KindFunctionCall, kind == KindCustomCall, kind == KindMCPCall:
 		return e.Item.Name != "" || e.Type == ItemDone

@@ -258,10 +258,12 @@ func (q *Sequencer) Abort() ([]Event, error) {
 		if len(q.lines) == 0 {
 			break
 		}
-		q.cutOff(&b, q.lines[0])
-		if b.err != nil {
+		l := q.lines[0]
+		q.cutOff(&b, l)
+		if b.err != nil && l.onWire {
 			return b.result(nil)
 		}
+		b.err = nil // nobody has seen it, and nobody can be shown it
 	}
 	return b.result(nil)
 }

@@ -31,9 +31,11 @@ type passing struct {
 func (t *transit) pass(e *schema.Event, delta jsontext.Value) error {
 	p := t.find(e)
 	switch {
-	case p == nil && e.Type == schema.ItemAdded && e.Item != nil:
+	case e.Item == nil && (e.Type == schema.ItemAdded || e.Type == schema.ItemDone):
+		return broken(nil, "upstream %s sent %s without an item", t.name, e.Type)
+	case p == nil && e.Type == schema.ItemAdded:
 		p = t.open(e)
-	case p == nil && e.Type == schema.ItemDone && e.Item != nil:
+	case p == nil && e.Type == schema.ItemDone:
 		return t.retell(e.Item)
 	case p == nil:
 		return broken(nil, "upstream %s spoke of an item that it had not begun", t.name)
@@ -51,7 +53,7 @@ func (t *transit) pass(e *schema.Event, delta jsontext.Value) error {
 		if e.Delta = &text; text == "" {
 			return nil
 		}
-	case e.Type == schema.ItemDone && e.Item != nil:
+	case e.Type == schema.ItemDone:
 		p.finish(e.Item)
 	}
 	return t.items.emit(*e)
