@@ -191,6 +191,31 @@ func TestPublish_IntoTheFeed(t *testing.T) {
 	}
 }
 
+// Where a message ends is chance: a terminal event that happens to be its last one ends a lifecycle of the producer, and not the
+// producer.
+func TestPublish_EndsWithEnd(t *testing.T) {
+	t.Parallel()
+	b, ref, ctx := mustOpen(t), mustRef(t, "resp_fedtwice"), testContext(t)
+	s, err := publish.New(publish.Config{Conn: b.conns.publish, Tenant: ref.Tenant(), Response: ref.Response(), Producer: "model"})
+	must(t, err)
+	defer s.Close()
+	for range 2 {
+		must(t, s.Send(ctx, []byte(`{"type":"response.completed","response":{"id":"r","status":"completed"}}`)))
+		must(t, s.Flush(ctx))
+	}
+	must(t, s.End(ctx))
+	f, err := b.Feed(ref)
+	must(t, err)
+	defer f.Close()
+	for i := range 3 {
+		sent, err := f.Next(ctx)
+		must(t, err)
+		if sent.Err != nil || sent.Last != (i == 2) {
+			t.Errorf("message %d of %d events: last %t, %v", i, len(sent.Events), sent.Last, sent.Err)
+		}
+	}
+}
+
 // JetStream looks at Nats-Msg-Id, for 100 ms and across all producers: an id that two messages share loses the second one.
 // docs/ingest.md says so.
 func TestIngest_MessageID(t *testing.T) {

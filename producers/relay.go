@@ -134,10 +134,18 @@ func (y *relaying) next(ctx context.Context) (*broker.Sent, error) {
 		return sent, err
 	}
 	silent, until := y.mostSilent()
-	ctx, cancel := context.WithDeadlineCause(ctx, until, &silentError{silent, y.run.node.ProducerIdle})
+	waiting, cancel := context.WithDeadlineCause(ctx, until, &silentError{silent, y.run.node.ProducerIdle})
 	defer cancel()
-	sent, err := y.feed.Next(ctx)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
+	sent, err := y.feed.Next(waiting)
+	cause := context.Cause(waiting)
+	switch {
+	case err == nil || cause == nil:
+		return sent, err
+	case ctx.Err() != nil:
+		return nil, cause
+	}
+	// Word of a batch may have been lost: nobody is silent before the log has said so.
+	if sent, err = y.feed.Stored(ctx); sent == nil && err == nil {
 		err = cause
 	}
 	return sent, err
@@ -163,6 +171,9 @@ func (y *relaying) mostSilent() (producers []string, until time.Time) {
 
 // take appends what a batch brings. A batch that nobody can read counts as far as it can be read.
 func (y *relaying) take(ctx context.Context, sent *broker.Sent) error {
+	if !y.merged.Heeds(&sent.Batch) {
+		return nil
+	}
 	y.heard[sent.Producer] = time.Now()
 	if !y.behind() {
 		y.run.node.metrics.relay.took(sent)

@@ -2,6 +2,7 @@ package producers
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -111,7 +112,9 @@ func TestRelay_TextsThatDiffer(t *testing.T) {
 	if resp := b.whole(b.records(b.ref)); resp.Status != schema.StatusCompleted || resp.Output[0].Text() != "four " {
 		t.Errorf("%s: %+v", resp.Status, resp.Output)
 	}
-	s.until(func() bool { return log.count("differ from their deltas, which stand") == 1 && log.count("events=1") == 1 })
+	s.until(func() bool {
+		return log.count("differ from their deltas, which stand") == 1 && log.count("events=1") == 1
+	})
 }
 
 // A relay that goes away behind any event is taken over by one that says nothing twice, and leaves nothing out: the bytes are
@@ -175,6 +178,9 @@ func TestRelay_RefusesAndSaysWhy(t *testing.T) {
 		"its failure": {func(b *band) {
 			b.send("model", begins, says4, `{"type":"response.failed","response":{"id":"r","status":"failed","error":{"code":"rate_limit_exceeded","message":"slow down"}}}`)
 		}, schema.CodeRateLimit, "slow down"},
+		"its silent failure": {func(b *band) {
+			b.send("model", begins, says4, `{"type":"response.failed","response":{"id":"r","status":"failed"}}`)
+		}, schema.CodeServer, "reported an error"},
 	} {
 		b := s.band("model", "mcp")
 		c.tell(b)
@@ -182,6 +188,44 @@ func TestRelay_RefusesAndSaysWhy(t *testing.T) {
 		if resp.Status != schema.StatusFailed || resp.Error.Code != c.code || !strings.Contains(resp.Error.Message, c.why) {
 			t.Errorf("%s: %s %+v", name, resp.Status, resp.Error)
 		}
+	}
+}
+
+// What does not count does no harm either, be it unreadable: what a stranger sends, and a producer that was started anew since.
+func TestRelay_IgnoresWhatDoesNotCount(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	defer s.node(t.Context())()
+	b := s.band("model")
+	b.store(&schema.Batch{Producer: "model", Epoch: 1, Events: []jsontext.Value{jsontext.Value(begins)}})
+	for _, other := range []string{"model", "stranger"} {
+		b.store(&schema.Batch{Producer: other, Place: b.next[other], Events: []jsontext.Value{jsontext.Value(`{"type`)}})
+	}
+	b.store(&schema.Batch{Producer: "model", Epoch: 1, Place: 1, Last: true, Events: []jsontext.Value{jsontext.Value(saysAll), jsontext.Value(ends)}})
+	if resp := b.whole(b.records(b.ref)); resp.Status != schema.StatusCompleted || resp.Output[0].Text() != "four five" {
+		t.Errorf("%s %+v", resp.Status, resp.Error)
+	}
+}
+
+// Word of what is stored may be lost: nobody is called silent before the log was asked.
+func TestRelay_LooksBeforeItGivesUp(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	b := s.band("model")
+	b.send("model", begins)
+	feed, err := s.broker.Feed(b.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer feed.Close()
+	y := &relaying{run: &run{node: &Node{Config: Config{ProducerIdle: time.Second}}}, feed: feed, heard: map[string]time.Time{}}
+	y.merged = schema.Rehearse(b.ref, "model")
+	y.began = time.Now().Add(-time.Hour)
+	if sent, err := y.next(t.Context()); err != nil || sent == nil || len(sent.Events) != 1 {
+		t.Fatalf("%+v, %v", sent, err)
+	}
+	if sent, err := y.next(t.Context()); !errors.As(err, new(*silentError)) {
+		t.Errorf("%+v, %v", sent, err)
 	}
 }
 

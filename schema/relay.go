@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -62,12 +63,12 @@ func Rehearse(ref Ref, producer string) *Relay {
 
 // Take takes the next batch and returns the events that may go out now. Beside an error, which is a *[GapError], a
 // *[Violation], a *[HeldError] or [ErrOutputFull], they are legal, and the response must end: the Relay takes nothing more.
-// A batch of a producer that was not declared is ignored.
+// A batch that it does not heed is ignored.
 func (r *Relay) Take(b *Batch) (out []Event, err error) {
-	c := r.course(b.Producer)
-	if c == nil || c.ended || b.Epoch < c.epoch {
+	if !r.Heeds(b) {
 		return nil, nil
 	}
+	c := r.course(b.Producer)
 	c.epoch = b.Epoch
 	if b.Place > c.next {
 		return nil, &GapError{b.Producer, b.Place, c.next}
@@ -90,6 +91,12 @@ func (r *Relay) Take(b *Batch) (out []Event, err error) {
 	}
 	more, err := r.leave(c)
 	return append(out, more...), err
+}
+
+// Heeds reports whether a batch counts at all: it is of a producer that was declared and has not ended, and of no earlier epoch.
+func (r *Relay) Heeds(b *Batch) bool {
+	c := r.course(b.Producer)
+	return c != nil && !c.ended && b.Epoch >= c.epoch
 }
 
 // upTo reports whether a batch ends where the producer stands, with the event that stands there: other events in the same places are
@@ -117,7 +124,7 @@ func (r *Relay) course(producer string) *course {
 func (r *Relay) push(c *course, e Event) ([]Event, error) {
 	switch {
 	case e.Type == ErrorEvent:
-		c.end, c.said = Failed, &Response{Error: errorOf(&e)}
+		c.end, c.said = Failed, explained(Failed, &Response{Error: errorOf(&e)})
 		return nil, nil
 	case e.Type.Terminal():
 		return r.terminal(c, e)
@@ -134,7 +141,7 @@ func (r *Relay) terminal(c *course, e Event) (out []Event, err error) {
 	if e.Response == nil {
 		return nil, blame(refuse(&e, lawTerminal, "no response in it"), c.producer)
 	}
-	c.end, c.said, c.usage = e.Type, e.Response, c.usage.Add(e.Response.Usage)
+	c.end, c.said, c.usage = e.Type, explained(e.Type, e.Response), c.usage.Add(e.Response.Usage)
 	if c.streamed {
 		return nil, nil
 	}
@@ -213,24 +220,37 @@ func (r *Relay) Usage() (sum *Usage) {
 	return sum
 }
 
-// errorOf reads what an error event says: by the API's own shape its members are those of the event itself.
+// explained returns a response that says why it ended so: its readers rely on that.
+func explained(t EventType, said *Response) *Response {
+	r := *said
+	switch t {
+	case Failed:
+		why := ResponseError{Type: TypeUpstream}
+		if said.Error != nil {
+			why = *said.Error
+		}
+		why.Code, why.Message = cmp.Or(why.Code, CodeServer), cmp.Or(why.Message, "The producer reported an error.")
+		r.Error = &why
+	case Incomplete:
+		if said.IncompleteDetails == nil || said.IncompleteDetails.Reason == "" {
+			r.IncompleteDetails = &IncompleteDetails{Reason: "max_output_tokens"}
+		}
+	}
+	return &r
+}
+
+// errorOf reads what an error event says, nil for nothing: by the API's own shape its members are those of the event itself.
 func errorOf(e *Event) *ResponseError {
-	said := ResponseError{Code: CodeServer, Type: TypeUpstream, Message: "The producer reported an error."}
 	rest := e.Rest
 	if nested := memberOf(rest, "error"); nested != nil && nested.Kind() == '{' {
 		rest = nested
 	}
-	var told ResponseError
+	var told struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
 	if json.Unmarshal(rest, &told) != nil {
-		return &said
+		return nil
 	}
-	orSaid(&said.Code, told.Code)
-	orSaid(&said.Message, told.Message)
-	return &said
-}
-
-func orSaid(v *string, told string) {
-	if told != "" {
-		*v = told
-	}
+	return &ResponseError{Code: told.Code, Type: TypeUpstream, Message: told.Message}
 }

@@ -277,6 +277,9 @@ func TestRelay_Course(t *testing.T) {
 	mustTake(said[0], 1)
 	mustTake(said[0], 0) // twice
 	mustTake(&Batch{Producer: "stranger", Events: said[0].Events}, 0)
+	if r.Heeds(&Batch{Producer: "stranger"}) || !r.Heeds(said[1]) {
+		t.Error("a stranger is heeded, or nobody is")
+	}
 	var gap *GapError
 	if _, err := r.Take(&Batch{Producer: "p", Place: 2, Events: said[1].Events}); !errors.As(err, &gap) || gap.Due != 1 {
 		t.Fatalf("a hole: %v", err)
@@ -284,6 +287,9 @@ func TestRelay_Course(t *testing.T) {
 	mustTake(&Batch{Producer: "p", Epoch: 2, Place: 0, Events: said[0].Events}, 0) // started anew, says again what it said
 	mustTake(&Batch{Producer: "p", Epoch: 1, Place: 1, Last: true, Events: said[1].Events}, 0)
 	mustTake(&Batch{Producer: "p", Epoch: 2, Place: 1, Last: true, Events: said[1].Events}, 1)
+	if r.Heeds(&Batch{Producer: "p", Epoch: 2, Place: 2}) {
+		t.Error("a producer that has ended is heeded")
+	}
 	if next, epoch, ended := r.Standing("p"); next != 2 || epoch != 2 || !ended {
 		t.Errorf("stands at %d in epoch %d, ended %t", next, epoch, ended)
 	}
@@ -299,9 +305,13 @@ func TestRelay_Outcome(t *testing.T) {
 		want EventType
 		why  string
 	}{
-		"whole":       {[]string{end("completed", "")}, []string{smallMessage("added"), smallMessage("done")}, Completed, ""},
-		"one failed":  {[]string{smallMessage("added"), end("failed", `,"error":{"code":"server_error","message":"out of memory"}`)}, nil, Failed, "out of memory"},
-		"error event": {[]string{`{"type":"error","code":"rate_limit_exceeded","message":"too much"}`}, nil, Failed, "too much"},
+		"whole":                 {[]string{end("completed", "")}, []string{smallMessage("added"), smallMessage("done")}, Completed, ""},
+		"one failed":            {[]string{smallMessage("added"), end("failed", `,"error":{"code":"server_error","message":"out of memory"}`)}, nil, Failed, "out of memory"},
+		"error event":           {[]string{`{"type":"error","code":"rate_limit_exceeded","message":"too much"}`}, nil, Failed, "too much"},
+		"failed without a word": {[]string{end("failed", `,"error":null`)}, nil, Failed, "The producer reported an error."},
+		"incomplete without a word": {
+			[]string{end("incomplete", "")}, []string{smallMessage("added"), smallMessage("done")}, Incomplete, "max_output_tokens",
+		},
 		"cut short": {
 			[]string{smallMessage("added"), end("incomplete", `,"incomplete_details":{"reason":"max_output_tokens"}`)},
 			[]string{smallMessage("added"), smallMessage("done")}, Incomplete, "max_output_tokens",

@@ -20,7 +20,7 @@
 //
 // # Guarantees
 //
-// [Stream.Flush] returns nil only when every event is stored. There is never more than one message of a Stream under way, so
+// A Stream ends its producer by [Stream.End] alone, whatever its last event is. [Stream.Flush] returns nil only when every event is stored. There is never more than one message of a Stream under way, so
 // none overtakes another; one whose acknowledgement was lost is sent again, and what is stored twice counts once, since the
 // place tells. Nothing needs to be read: a user that may publish to ms.ingest.> and hear its own inbox will do.
 //

@@ -91,10 +91,8 @@ func (s *Stream) try(b *batch) error {
 	msg := &nats.Msg{Subject: s.subject, Data: append(bytes.Join(b.events, []byte("\n")), '\n'), Header: nats.Header{
 		HeaderPlace: {strconv.FormatInt(b.place, 10)},
 		HeaderEpoch: {strconv.FormatInt(s.cfg.Epoch, 10)},
+		HeaderLast:  {strconv.FormatBool(b.last)}, // where a message ends is chance: an event in it says nothing of the producer's end
 	}}
-	if b.last {
-		msg.Header.Set(HeaderLast, "true")
-	}
 	_, err := s.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	return err
 }

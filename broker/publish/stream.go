@@ -110,8 +110,8 @@ func (s *Stream) Flush(ctx context.Context) error {
 	return s.when(ctx, func() bool { return len(s.queue) == 0 }, func() {})
 }
 
-// End says that nothing comes any more, and returns nil once that is stored, behind everything that was sent. A producer that
-// ends with a terminal event need not say so.
+// End says that nothing comes any more, and returns nil once that is stored, behind everything that was sent. Without it the producer
+// has not ended, whatever its last event is.
 func (s *Stream) End(ctx context.Context) error {
 	at := func() bool { return true }
 	if err := s.when(ctx, at, func() { s.last = true }); err != nil {
