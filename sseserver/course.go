@@ -1,6 +1,7 @@
 package sseserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,9 +19,10 @@ import (
 // a rule is refused before it is stored. It is a copy: what another node has stored since is found out by the fence.
 type course struct {
 	mu       sync.Mutex
-	relay    *schema.Relay
-	position uint64 // of the last batch that was read
-	declared bool   // the response is known to be fed by this producer
+	relay    *schema.Relay // nil: to be read again, from the start
+	position uint64        // of the last batch that was read
+	next     int64         // the place that is due: all before it is stored
+	declared bool          // the response is known to be fed by this producer
 	looked   time.Time
 	broken   error // why nothing that comes now can help: the relay has stopped, or will
 }
@@ -30,27 +32,49 @@ const lookEvery = 250 * time.Millisecond
 
 // catchUp reads what is stored of the producer and not known here. c.mu is held.
 func (c *course) catchUp(ctx context.Context, in Ingest, ref schema.Ref, producer string) error {
+	if c.relay == nil {
+		c.relay, c.position = schema.Rehearse(ref, producer), 0
+	}
 	for c.broken == nil {
 		sent, err := in.NextSent(ctx, ref, producer, c.position)
 		if err != nil || sent == nil {
 			return err
 		}
 		c.position = sent.Position
+		if !c.relay.Heeds(&sent.Batch) {
+			continue
+		}
 		if _, err = c.relay.Take(&sent.Batch); err == nil {
 			err = sent.Err
 		}
-		if err != nil {
-			c.broken = &schema.Error{
-				Status: http.StatusConflict, Type: schema.TypeInvalidRequest, Code: schema.CodeOrder,
-				Message: fmt.Sprintf("What the producer has sent cannot be gone on from: %s.", err),
-			}
-		}
+		c.next, _, _ = c.relay.Standing(producer)
+		c.broken = stopped(err)
 	}
 	return c.broken
 }
 
+// stopped says why a relay that met this error takes nothing more.
+func stopped(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, schema.ErrOutputFull):
+		return errFull
+	}
+	return &schema.Error{
+		Status: http.StatusConflict, Type: schema.TypeInvalidRequest, Code: schema.CodeOrder,
+		Message: fmt.Sprintf("What the producer has sent cannot be gone on from: %s.", err),
+	}
+}
+
 // offer stores what is new of a batch, as far as it follows the rules, and returns how many events that are. c.mu is held.
 func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (stored int64, err error) {
+	if c.relay == nil {
+		err = c.catchUp(ctx, in.server.cfg.Ingest, in.ref, batch.Producer)
+	}
+	if err = cmp.Or(err, c.broken); err != nil {
+		return 0, err
+	}
 	next, epoch, ended := c.relay.Standing(batch.Producer)
 	fresh := max(batch.Next()-max(next, batch.Place), 0)
 	switch {
@@ -72,22 +96,18 @@ func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (st
 		return 0, err
 	}
 	broken := c.rehearse(&rest)
-	if broken != nil {
-		in.server.courses.forget(in.ref, batch.Producer) // the rehearsal ends here; the next request begins another
-	}
 	if len(rest.Events) > 0 || rest.Last || broken == nil {
 		position, err := in.server.cfg.Ingest.Ingest(ctx, in.ref, &rest, c.position)
 		if err != nil {
-			in.server.courses.forget(in.ref, batch.Producer) // it was rehearsed, and not stored
-			c.broken = err
+			c.relay = nil // it was rehearsed, and not stored
 			return 0, err
 		}
-		c.position = position
+		c.position, c.next = position, rest.Next()
 	}
 	return int64(len(rest.Events)), broken
 }
 
-// rehearse takes a batch, and cuts it where it breaks a rule.
+// rehearse takes a batch, and cuts it where it breaks a rule; the rehearsal has ended then.
 func (c *course) rehearse(b *schema.Batch) error {
 	_, err := c.relay.Take(b)
 	switch {
@@ -102,9 +122,8 @@ func (c *course) rehearse(b *schema.Batch) error {
 		next-- // all was taken but this end: another event may be sent in its place
 	}
 	b.Events, b.Last = b.Events[:next-b.Place], false
-	shown := schema.Refuse(schema.CodeOrder, "", "Event %d of the producer: %s.", next, err)
-	c.broken = shown
-	return shown
+	c.relay = nil
+	return schema.Refuse(schema.CodeOrder, "", "Event %d of the producer: %s.", next, err)
 }
 
 var errFull = &schema.Error{
@@ -174,7 +193,7 @@ func newCourses() courses {
 // get returns the producer's course: what is known of it, or one that knows nothing.
 func (cs courses) get(ref schema.Ref, producer string) *course {
 	key := courseKey{ref, producer}
-	fresh := &course{relay: schema.Rehearse(ref, producer)}
+	fresh := &course{}
 	if _, there, _ := cs.known.PeekOrAdd(key, fresh); there {
 		if c, ok := cs.known.Get(key); ok { // it is used now; another request may have dropped it meanwhile
 			return c
@@ -182,6 +201,3 @@ func (cs courses) get(ref schema.Ref, producer string) *course {
 	}
 	return fresh
 }
-
-// forget lets the next request read the course again.
-func (cs courses) forget(ref schema.Ref, producer string) { cs.known.Remove(courseKey{ref, producer}) }

@@ -171,6 +171,8 @@ func fullRefusal(err error) *schema.Error {
 		return overloaded("The log does not answer. Nothing was begun: please try again later.")
 	case broker.BoundConversations:
 		return overloaded("There is no room for more in conversations now. Those that are there go on: please try again later.")
+	case broker.BoundIngest:
+		return overloaded("There is no room for what producers send now. Nothing of this was stored: please send it again later.")
 	case broker.BoundDisk, broker.BoundStore:
 		return overloaded("The disk of the log is nearly full. Responses that run go on, nothing new is begun: please try again later.")
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 
@@ -113,16 +112,20 @@ func (s *Server) takeIn(ctx context.Context, c echo.Context) (done ingested, err
 	if err != nil {
 		return done, err
 	}
-	body, err := s.eventBody(c)
+	body, stop, err := s.eventBody(ctx, c)
 	if err != nil {
 		return done, err
 	}
+	defer stop()
 	in := &intake{server: s, ref: ref, claim: said, course: s.courses.get(ref, said.producer)}
 	err = in.takeAll(ctx, body)
 	done = ingested{Accepted: in.accepted, Next: in.next()}
 	c.Response().Header().Set(headerNext, strconv.FormatInt(done.Next, 10))
 	if err != nil {
 		err = in.refusal(ctx, err)
+		if body.open() {
+			c.Response().Header().Set(echo.HeaderConnection, "close") // else net/http waits for the rest of it before it answers
+		}
 	}
 	return done, err
 }
@@ -142,8 +145,7 @@ type intake struct {
 func (in *intake) next() int64 {
 	in.course.mu.Lock()
 	defer in.course.mu.Unlock()
-	next, _, _ := in.course.relay.Standing(in.claim.producer)
-	return next
+	return in.course.next
 }
 
 // takeAll stores the body, batch by batch.
@@ -232,17 +234,14 @@ func (in *intake) take(ctx context.Context, events []jsontext.Value, last bool) 
 	for {
 		stored, err := in.course.offer(ctx, in, batch)
 		in.accepted += stored
-		if !errors.Is(err, broker.ErrFenced) {
+		switch {
+		case !errors.Is(err, broker.ErrFenced):
 			return err
-		}
-		if in.claim.place < 0 {
+		case in.claim.place < 0:
 			return &schema.Error{
 				Status: http.StatusConflict, Type: schema.TypeInvalidRequest, Code: codeConflict, Param: headerProducer,
 				Message: "Another process sends as this producer. Say where the body begins (" + headerPlace + "), or use a later epoch.",
 			}
-		}
-		if err := in.course.catchUp(ctx, in.server.cfg.Ingest, in.ref, in.claim.producer); err != nil {
-			return err
 		}
 	}
 }
@@ -252,12 +251,13 @@ func (in *intake) refusal(ctx context.Context, err error) error {
 	var refused *schema.Error
 	var full *broker.FullError
 	switch {
+	case errors.Is(context.Cause(ctx), errDraining):
+		return errDraining
 	case errors.As(err, &refused), errors.As(err, &full):
 		return err
-	case errors.Is(err, io.ErrUnexpectedEOF), ctx.Err() != nil:
-		return context.Canceled // it has gone, or this node is about to
+	case ctx.Err() != nil:
+		return context.Canceled // it has gone
 	}
-	in.server.courses.forget(in.ref, in.claim.producer) // what is stored of the batch, the next request finds out
 	return causedError{cause: err, shown: overloaded("The log does not answer. Ask for the producer's place, and go on from there.")}
 }
 

@@ -3,6 +3,8 @@ package sseserver
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,38 +36,41 @@ type eventReader struct {
 	data   []byte            // of the frame that has begun
 	line   int               // of the body, for errors
 	done   bool              // [DONE] was there
+	over   bool              // nothing comes any more
 }
 
 // doneMark ends a stream of the API.
 var doneMark = []byte("[DONE]")
 
-// eventBody returns the reader of a request's body: newline-delimited JSON, server-sent events, or one event.
-func (s *Server) eventBody(c echo.Context) (*eventReader, error) {
-	r := c.Request()
-	if enc := r.Header.Get(echo.HeaderContentEncoding); enc != "" && enc != "identity" {
-		return nil, unsupportedMedia("Content-Encoding '" + schema.Quote(enc) + "' is not accepted: send the body uncompressed.")
+// eventBody returns the reader of a request's body: newline-delimited JSON, server-sent events, or one event. Nothing is waited for
+// any more once ctx has ended, until stop is called.
+func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader, stop func() bool, err error) {
+	h := c.Request().Header
+	if enc := h.Get(echo.HeaderContentEncoding); enc != "" && enc != "identity" {
+		return nil, nil, unsupportedMedia("Content-Encoding '" + schema.Quote(enc) + "' is not accepted: send the body uncompressed.")
 	}
-	kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType))
+	kind, _, err := mime.ParseMediaType(h.Get(echo.HeaderContentType))
 	if err != nil {
 		kind = ""
 	}
 	switch kind {
 	case mimeLines, mimeJSONL, mimeEvents, echo.MIMEApplicationJSON:
 	default:
-		return nil, unsupportedMedia("Content-Type must be " + mimeLines + " or " + mimeEvents + ".")
+		return nil, nil, unsupportedMedia("Content-Type must be " + mimeLines + " or " + mimeEvents + ".")
 	}
 	control := http.NewResponseController(c.Response().Writer)
-	return &eventReader{
-		in: bufio.NewReaderSize(r.Body, schema.MaxRecordBytes), frames: kind == mimeEvents, whole: r.ContentLength,
-		extend: func() error {
-			err := control.SetReadDeadline(time.Now().Add(s.cfg.ProducerTimeout))
-			if errors.Is(err, http.ErrNotSupported) {
-				return nil
-			}
+	until := func(deadline time.Time) error {
+		if err := control.SetReadDeadline(deadline); !errors.Is(err, http.ErrNotSupported) {
 			return err
-		},
-		cut: func(err error) error { return bodyError(c, err, schema.MaxEvent) },
-	}, nil
+		}
+		return nil
+	}
+	r = &eventReader{
+		in: bufio.NewReaderSize(c.Request().Body, schema.MaxRecordBytes), frames: kind == mimeEvents, whole: c.Request().ContentLength,
+		extend: func() error { return cmp.Or(until(time.Now().Add(s.cfg.ProducerTimeout)), ctx.Err()) }, // in this order: see stop
+		cut:    func(err error) error { return bodyError(c, err, schema.MaxEvent) },
+	}
+	return r, context.AfterFunc(ctx, func() { _ = until(time.Now()) }), nil
 }
 
 // next returns the next events, and whether the body has ended behind them. Beside an error, what came before is returned too.
@@ -102,6 +107,9 @@ func (r *eventReader) ready() bool {
 // atEnd reports whether the body is known to have ended.
 func (r *eventReader) atEnd() bool { return r.whole >= 0 && r.read >= r.whole && len(r.data) == 0 }
 
+// open reports whether nobody knows when the body ends: it goes on for as long as its sender likes.
+func (r *eventReader) open() bool { return r.whole < 0 && !r.over }
+
 // readLine returns the next line, and whether the body ends with it.
 func (r *eventReader) readLine() (line []byte, last bool, err error) {
 	if err := r.extend(); err != nil {
@@ -118,6 +126,7 @@ func (r *eventReader) readLine() (line []byte, last bool, err error) {
 		case err == nil:
 			return line, false, nil
 		case errors.Is(err, io.EOF):
+			r.over = true
 			return line, true, nil
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, false, r.cut(err)

@@ -18,6 +18,9 @@ func (in *intake) open(ctx context.Context, first *schema.Batch) ([]string, erro
 		e.Message += " A producer opens one whose id is resp_ and 16 to 59 letters and digits."
 		return nil, e
 	}
+	if _, err := s.spend(in.ref.Tenant()); err != nil {
+		return nil, err
+	}
 	at := time.Now()
 	cmd, err := schema.Opened(in.ref, in.claim.producer, first.Events, at)
 	if err != nil {
@@ -29,10 +32,13 @@ func (in *intake) open(ctx context.Context, first *schema.Batch) ([]string, erro
 	cmd.Trace = traceparent(ctx)
 	defer s.cfg.Expect(in.ref)()
 	_, err = s.commit(ctx, &order{tenant: in.ref.Tenant(), key: openedKey, digest: cmd.Digest, at: at}, cmd, nil)
-	if found, looked := s.cfg.Library.Command(ctx, in.ref); err != nil && looked == nil {
+	if err == nil {
+		return producers, nil
+	}
+	if found, looked := s.cfg.Library.Command(ctx, in.ref); looked == nil {
 		return producersOf(found) // another producer was quicker
 	}
-	return producers, err
+	return nil, err
 }
 
 func producersOf(cmd *schema.Command) ([]string, error) {

@@ -23,7 +23,7 @@ type feeding struct {
 }
 
 // feed begins a request whose body comes in chunks.
-func feed(t *testing.T, s *site) *feeding {
+func feed(t *testing.T, s *site, headers ...string) *feeding {
 	t.Helper()
 	ref := freshCommand(t).Ref()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
@@ -32,7 +32,8 @@ func feed(t *testing.T, s *site) *feeding {
 	}
 	t.Cleanup(func() { conn.Close() })
 	_, err = io.WriteString(conn, "POST /v1/responses/"+ref.Response()+"/events HTTP/1.1\r\nHost: localhost\r\n"+
-		"Content-Type: application/x-ndjson\r\nMidstream-Producer: p\r\nTransfer-Encoding: chunked\r\n\r\n")
+		"Content-Type: application/x-ndjson\r\nMidstream-Producer: p\r\nTransfer-Encoding: chunked\r\n"+
+		strings.Join(append(headers, "\r\n"), "\r\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +71,17 @@ func (f *feeding) whole(t *testing.T) {
 	if _, err := io.WriteString(f.conn, "0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// answer reads what the request is told.
+func (f *feeding) answer(t *testing.T) *http.Response {
+	t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(f.conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return resp
 }
 
 // stored waits until so many events of the producer are stored.
@@ -124,11 +136,7 @@ func TestIngest_EndsWithAnOpenBody(t *testing.T) {
 	f.chunk(t, `{"type":"response.completed","response":{"id":"r","status":"completed"}}`+"\n")
 	f.stored(t, 1)
 	f.whole(t)
-	resp, err := http.ReadResponse(bufio.NewReader(f.conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
+	resp := f.answer(t)
 	sent, err := liveBroker(t).NextSent(t.Context(), f.ref, "p", 0)
 	for err == nil && sent != nil && !sent.Last {
 		sent, err = liveBroker(t).NextSent(t.Context(), f.ref, "p", sent.Position)
@@ -156,11 +164,7 @@ func TestIngest_SilentProducer(t *testing.T) {
 	s := serveLive(t, ingesting, func(c *Config) { c.ProducerTimeout = 100 * time.Millisecond })
 	f := feed(t, s)
 	f.chunk(t, oneEvent)
-	resp, err := http.ReadResponse(bufio.NewReader(f.conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
+	resp := f.answer(t)
 	if resp.StatusCode != http.StatusRequestTimeout || resp.Header.Get(headerNext) != "1" {
 		raw, _ := io.ReadAll(resp.Body)
 		t.Errorf("%s %s, next %s", raw, resp.Status, resp.Header.Get(headerNext))

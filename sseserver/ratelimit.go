@@ -87,16 +87,28 @@ func (s *Server) limitRate(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		left, taken := b.take(tenant, time.Now())
+		left, err := s.spend(tenant)
 		h := c.Response().Header()
 		h.Set(headerLimit, strconv.Itoa(b.perMinute))
 		h.Set(headerRemaining, strconv.Itoa(int(max(left, 0))))
 		h.Set(headerReset, b.filling(float64(b.perMinute)-left).String())
-		if !taken {
-			return tooOften(b.perMinute, b.filling(1-left))
+		if err != nil {
+			return err
 		}
 		return next(c)
 	}
+}
+
+// spend takes one request out of a tenant's bucket, and says what is left in it.
+func (s *Server) spend(tenant string) (left float64, err error) {
+	if s.cfg.RequestsPerMinute <= 0 {
+		return 0, nil
+	}
+	left, taken := s.buckets.take(tenant, time.Now())
+	if !taken {
+		return left, tooOften(s.buckets.perMinute, s.buckets.filling(1-left))
+	}
+	return left, nil
 }
 
 func tooOften(perMinute int, wait time.Duration) *schema.Error {

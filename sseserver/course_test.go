@@ -1,0 +1,89 @@
+package sseserver
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/midstream-dev/midstream/broker"
+	"github.com/midstream-dev/midstream/schema"
+)
+
+// crowded is an Ingest that may be full.
+type crowded struct {
+	behind Ingest
+	full   atomic.Bool
+}
+
+func (c *crowded) Ingest(ctx context.Context, ref schema.Ref, batch *schema.Batch, behind uint64) (uint64, error) {
+	if c.full.Load() {
+		return 0, &broker.FullError{Bound: broker.BoundIngest}
+	}
+	return c.behind.Ingest(ctx, ref, batch, behind)
+}
+
+func (c *crowded) NextSent(ctx context.Context, ref schema.Ref, producer string, behind uint64) (*broker.Sent, error) {
+	return c.behind.NextSent(ctx, ref, producer, behind)
+}
+
+// send sends events of the producer p of f's response.
+func (f *feeding) send(t *testing.T, s *site, events string, headers ...string) *http.Response {
+	t.Helper()
+	headers = append([]string{"Content-Type", "application/x-ndjson", headerProducer, "p", headerEnds, "false"}, headers...)
+	return s.do(t, s.request(t, "POST", "/v1/responses/"+f.ref.Response()+"/events", events, headers...))
+}
+
+func mustBeDue(t *testing.T, resp *http.Response, status int, place int64) {
+	t.Helper()
+	if got := resp.Header.Get(headerNext); resp.StatusCode != status || got != strconv.FormatInt(place, 10) {
+		t.Errorf("status %d, place %s is due: %s; want %d, %d", resp.StatusCode, got, read(t, resp), status, place)
+	}
+}
+
+// What was refused for want of room is not stored, and the answer does not say so: who trims its buffer by it would lose events.
+func TestCourse_FullStoresNothing(t *testing.T) {
+	in := &crowded{}
+	s := serveLive(t, func(c *Config) { in.behind = c.Broker.(Ingest); c.Ingest = in })
+	f := feed(t, s)
+	f.chunk(t, oneEvent+oneEvent)
+	f.whole(t)
+	mustBeDue(t, f.answer(t), 200, 2)
+	in.full.Store(true)
+	mustBeDue(t, f.send(t, s, oneEvent+oneEvent+oneEvent), 503, 2)
+	in.full.Store(false)
+	mustBeDue(t, f.send(t, s, oneEvent+oneEvent+oneEvent, headerPlace, "2"), 200, 5)
+	f.stored(t, 5)
+}
+
+// A body that is open on one node meets what its producer has sent through another one meanwhile: it goes on behind it, and learns
+// from it that the producer was started anew.
+func TestCourse_TwoNodes(t *testing.T) {
+	one, two := serveLive(t, ingesting), serveLive(t, ingesting)
+	f := feed(t, one, headerPlace+": 0")
+	f.chunk(t, oneEvent)
+	f.stored(t, 1)
+	mustBeDue(t, f.send(t, two, oneEvent+oneEvent, headerPlace, "0"), 200, 2)
+	f.chunk(t, oneEvent+oneEvent)
+	f.stored(t, 3)
+	mustBeDue(t, f.send(t, two, oneEvent, headerPlace, "3", headerEpoch, "1"), 200, 4)
+	f.chunk(t, oneEvent)
+	resp := f.answer(t)
+	mustBeDue(t, resp, 403, 4)
+	mustRefuse(t, resp, 403, codeEpoch)
+}
+
+// A drain does not wait for a producer that has nothing to say: it is sent to another node, and knows from where to go on.
+func TestCourse_Drain(t *testing.T) {
+	s := serveLive(t, ingesting)
+	f := feed(t, s)
+	f.chunk(t, oneEvent)
+	f.stored(t, 1)
+	if err := s.stop(); err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	resp := f.answer(t)
+	mustBeDue(t, resp, 503, 1)
+	mustRefuse(t, resp, 503, schema.CodeUnavailable)
+}
