@@ -30,7 +30,7 @@ var exampleValues = map[string]string{
 	"upstreams.mcp": "gateway", "upstreams.resume": "true",
 	"upstreams.first_byte": "2m", "upstreams.idle": "1m", "upstreams.total": "1h",
 	"keys.name": "agents", "keys.secret": "${AGENTS_KEY}", "keys.tenant": "agents", "keys.scopes": "[ingest]",
-	"keys.sha256":       "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+	"keys.sha256":       "c6b77ec13e283b2fe355a6a060e363f701743feed6e036e2dbc47bdba01ab072",
 	"mcp.servers.label": "files", "mcp.servers.url": "https://mcp.example.com/mcp",
 	"mcp.servers.command":       `[npx, -y, "@modelcontextprotocol/server-filesystem", /srv/docs]`,
 	"mcp.servers.env":           "{NODE_ENV: production}",

@@ -41,7 +41,10 @@ func (k *KeyConfig) hash() (hash [sha256.Size]byte, err error) {
 	if err != nil || len(raw) != sha256.Size {
 		return hash, errors.New("its sha256 is not 64 hex digits")
 	}
-	return [sha256.Size]byte(raw), nil
+	if hash = [sha256.Size]byte(raw); hash == sha256.Sum256(nil) {
+		return hash, errors.New("its sha256 is that of no secret at all")
+	}
+	return hash, nil
 }
 
 // validateKeys quotes no secret.

@@ -140,6 +140,7 @@ func TestKeys_Mistakes(t *testing.T) {
 		"two secrets":  {"{name: a, secret: CANARY-0123456789, sha256: ab}", "a secret, or the sha256"},
 		"a short one":  {"{name: a, secret: CANARY}", "fewer than 16"},
 		"no hash":      {"{name: a, sha256: CANARY}", "64 hex digits"},
+		"of nothing":   {"{name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}", "no secret at all"},
 		"no name":      {"{secret: CANARY-0123456789}", "its name"},
 		"no tenant":    {"{name: a, secret: CANARY-0123456789, tenant: a.b}", "its tenant"},
 		"no scope":     {"{name: a, secret: CANARY-0123456789, scopes: [all]}", `no scope "all"`},
