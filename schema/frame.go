@@ -83,17 +83,17 @@ func CutFrame(b []byte) (f Frame, rest []byte, err error) {
 // zero, at most 2^53.
 func ParseSeq(s string) (int64, error) {
 	if len(s) == 0 || len(s) > 16 || (len(s) > 1 && s[0] == '0') {
-		return 0, fmt.Errorf("%.40q is not a sequence number", s)
+		return 0, fmt.Errorf("%.20q is not a sequence number", s)
 	}
 	var n int64
 	for _, c := range []byte(s) {
 		if c < '0' || c > '9' {
-			return 0, fmt.Errorf("%.40q is not a sequence number", s)
+			return 0, fmt.Errorf("%.20q is not a sequence number", s)
 		}
 		n = n*10 + int64(c-'0')
 	}
 	if n > MaxNumber {
-		return 0, fmt.Errorf("%.40q is beyond 2^53", s)
+		return 0, fmt.Errorf("%.20q is beyond 2^53", s)
 	}
 	return n, nil
 }
