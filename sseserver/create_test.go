@@ -192,9 +192,16 @@ func TestCreate_EachBoundIsTold(t *testing.T) {
 }
 
 // deafLibrary never finds anything, as while NATS is away.
-type deafLibrary struct{ *memory }
+type deafLibrary struct {
+	*memory
+	asked chan struct{} // it was asked for a command; nil where nobody wants to know
+}
 
-func (deafLibrary) Command(ctx context.Context, _ schema.Ref) (*schema.Command, error) {
+func (d deafLibrary) Command(ctx context.Context, _ schema.Ref) (*schema.Command, error) {
+	select {
+	case d.asked <- struct{}{}:
+	case <-ctx.Done():
+	}
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -214,7 +221,7 @@ func TestCreate_DoesNotHangOnWhatItRefersTo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, func(c *Config) {
-				c.FindTimeout, c.Library = 20*time.Millisecond, deafLibrary{c.Library.(*memory)}
+				c.FindTimeout, c.Library = 20*time.Millisecond, deafLibrary{c.Library.(*memory), nil}
 			})
 			var headers []string
 			if name == "key" {
@@ -235,8 +242,9 @@ func TestCreate_DoesNotHangOnWhatItRefersTo(t *testing.T) {
 // Requests that wait for the log hold their bodies: no more of them than the bound, and then there is room again.
 func TestCreate_BoundsWhatWaits(t *testing.T) {
 	t.Parallel()
+	asked := make(chan struct{})
 	s := serve(t, func(c *Config) {
-		c.FindTimeout, c.Library = time.Minute, deafLibrary{c.Library.(*memory)}
+		c.FindTimeout, c.Library = time.Minute, deafLibrary{c.Library.(*memory), asked}
 		c.MaxBody, c.PlacingBytes = 1<<10, 1<<10
 	})
 	large := `{"model":"demo","input":"` + strings.Repeat("x", 900) + `","stream":true}`
@@ -249,10 +257,12 @@ func TestCreate_BoundsWhatWaits(t *testing.T) {
 		}
 		first <- err
 	}()
-	waitFor(t, "a refusal", func() bool {
-		resp := s.do(t, s.request(t, http.MethodPost, "/v1/responses", large))
-		return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != ""
-	})
+	<-asked
+	resp := s.do(t, s.request(t, http.MethodPost, "/v1/responses", large))
+	mustRefuse(t, resp, http.StatusServiceUnavailable, schema.CodeOverloaded)
+	if resp.Header.Get("Retry-After") == "" {
+		t.Errorf("headers %v", resp.Header)
+	}
 	leave()
 	<-first
 	waitFor(t, "room", func() bool { return s.post(t, large).StatusCode == http.StatusOK })

@@ -67,6 +67,9 @@ func (s *Server) refuse(err error, c echo.Context) {
 		panic(http.ErrAbortHandler)
 	}
 	h := c.Response().Header()
+	if c.Request().ContentLength < 0 {
+		h.Set(echo.HeaderConnection, "close") // else net/http waits for the end of the body before it answers
+	}
 	switch {
 	case errors.As(err, new(startedError)):
 		h.Set("X-Should-Retry", "false")

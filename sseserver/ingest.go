@@ -123,9 +123,6 @@ func (s *Server) takeIn(ctx context.Context, c echo.Context) (done ingested, err
 	c.Response().Header().Set(headerNext, strconv.FormatInt(done.Next, 10))
 	if err != nil {
 		err = in.refusal(ctx, err)
-		if body.open() {
-			c.Response().Header().Set(echo.HeaderConnection, "close") // else net/http waits for the rest of it before it answers
-		}
 	}
 	return done, err
 }

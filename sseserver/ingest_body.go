@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net/http"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -36,7 +35,6 @@ type eventReader struct {
 	data   []byte            // of the frame that has begun
 	line   int               // of the body, for errors
 	done   bool              // [DONE] was there
-	over   bool              // nothing comes any more
 }
 
 // doneMark ends a stream of the API.
@@ -58,19 +56,12 @@ func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader,
 	default:
 		return nil, nil, unsupportedMedia("Content-Type must be " + mimeLines + " or " + mimeEvents + ".")
 	}
-	control := http.NewResponseController(c.Response().Writer)
-	until := func(deadline time.Time) error {
-		if err := control.SetReadDeadline(deadline); !errors.Is(err, http.ErrNotSupported) {
-			return err
-		}
-		return nil
-	}
 	r = &eventReader{
 		in: bufio.NewReaderSize(c.Request().Body, schema.MaxRecordBytes), frames: kind == mimeEvents, whole: c.Request().ContentLength,
-		extend: func() error { return cmp.Or(until(time.Now().Add(s.cfg.ProducerTimeout)), ctx.Err()) }, // in this order: see stop
+		extend: func() error { return cmp.Or(readBy(c, time.Now().Add(s.cfg.ProducerTimeout)), ctx.Err()) }, // in this order: see stop
 		cut:    func(err error) error { return bodyError(c, err, schema.MaxEvent) },
 	}
-	return r, context.AfterFunc(ctx, func() { _ = until(time.Now()) }), nil
+	return r, context.AfterFunc(ctx, func() { _ = readBy(c, time.Now()) }), nil
 }
 
 // next returns the next events, and whether the body has ended behind them. Beside an error, what came before is returned too.
@@ -107,9 +98,6 @@ func (r *eventReader) ready() bool {
 // atEnd reports whether the body is known to have ended.
 func (r *eventReader) atEnd() bool { return r.whole >= 0 && r.read >= r.whole && len(r.data) == 0 }
 
-// open reports whether nobody knows when the body ends: it goes on for as long as its sender likes.
-func (r *eventReader) open() bool { return r.whole < 0 && !r.over }
-
 // readLine returns the next line, and whether the body ends with it.
 func (r *eventReader) readLine() (line []byte, last bool, err error) {
 	if err := r.extend(); err != nil {
@@ -126,7 +114,6 @@ func (r *eventReader) readLine() (line []byte, last bool, err error) {
 		case err == nil:
 			return line, false, nil
 		case errors.Is(err, io.EOF):
-			r.over = true
 			return line, true, nil
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, false, r.cut(err)

@@ -41,7 +41,7 @@ func New(cfg Config) *Server {
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.Logger.SetOutput(io.Discard)
 	s.echo.HTTPErrorHandler = s.refuse
-	s.echo.Use(requestID, s.observe, recoverPanic, s.cors, s.limitHeader, s.checkHost, s.checkOrigin, s.checkKey, s.span)
+	s.echo.Use(requestID, s.observe, recoverPanic, s.boundBody, s.cors, s.limitHeader, s.checkHost, s.checkOrigin, s.checkKey, s.span)
 	s.route()
 	return s
 }
