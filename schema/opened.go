@@ -24,8 +24,8 @@ var answered = []string{
 }
 
 // Opened returns the command of a response that a producer opens by its first events, and feeds alone. Its request is what those
-// events answer: as far as one of them tells of it, and it can be served; what it tells of secrets is left out. Whoever opens the same response for the same producer
-// makes a command of the same digest.
+// events answer: as far as one of them tells of it, and it can be served; what it tells of secrets is left out. Whoever opens the
+// same response for the same producer makes a command of the same digest.
 func Opened(ref Ref, producer string, first []jsontext.Value, at time.Time) (*Command, error) {
 	req, err := openedBy(producer, first)
 	if err != nil {

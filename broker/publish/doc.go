@@ -20,9 +20,10 @@
 //
 // # Guarantees
 //
-// A Stream ends its producer by [Stream.End] alone, whatever its last event is. [Stream.Flush] returns nil only when every event is stored. There is never more than one message of a Stream under way, so
-// none overtakes another; one whose acknowledgement was lost is sent again, and what is stored twice counts once, since the
-// place tells. Nothing needs to be read: a user that may publish to ms.ingest.> and hear its own inbox will do.
+// A Stream ends its producer by [Stream.End] alone, whatever its last event is. [Stream.Flush] returns nil only when every event
+// is stored. There is never more than one message of a Stream under way, so none overtakes another; one whose acknowledgement was
+// lost is sent again, and what is stored twice counts once, since the place tells. Nothing needs to be read: a user that may
+// publish to ms.ingest.> and hear its own inbox will do.
 //
 // Two processes that are the same producer must have different epochs: the later one fences the earlier one off.
 package publish
