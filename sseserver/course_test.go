@@ -74,6 +74,18 @@ func TestCourse_TwoNodes(t *testing.T) {
 	mustRefuse(t, resp, 403, codeEpoch)
 }
 
+// A producer that opens a response starts a run, as who asks for one does; to go on with it costs nothing.
+func TestCourse_OpeningIsARequest(t *testing.T) {
+	s := serveLive(t, ingesting, func(c *Config) { c.RequestsPerMinute = 1 })
+	f := feed(t, s)
+	f.chunk(t, oneEvent)
+	f.whole(t)
+	mustBeDue(t, f.answer(t), 200, 1)
+	other := &feeding{ref: freshCommand(t).Ref()}
+	mustRefuse(t, other.send(t, s, oneEvent), 429, schema.CodeRateLimit)
+	mustBeDue(t, f.send(t, s, oneEvent), 200, 2)
+}
+
 // A drain does not wait for a producer that has nothing to say: it is sent to another node, and knows from where to go on.
 func TestCourse_Drain(t *testing.T) {
 	s := serveLive(t, ingesting)

@@ -74,6 +74,7 @@ func TestRelaysKilled(t *testing.T) {
 		f.say(t, word(n))
 	}
 	f.say(t, said(words), ends)
+	must(t, f.stream.End(f.ctx))
 	finish(t, []*story{s})
 	s.uncut(t)
 }
