@@ -11,7 +11,7 @@ func (r *run) finish(ctx context.Context) error {
 	reason := ""
 	switch {
 	case r.full:
-		reason = "max_output_tokens"
+		reason = schema.IncompleteTokens
 	case r.fold.Turn != nil:
 		reason = r.fold.Turn.Incomplete
 	}

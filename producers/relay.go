@@ -50,7 +50,7 @@ func (r *run) relay(ctx, calls context.Context) error {
 		return cause
 	case errors.Is(cause, schema.ErrOutputFull):
 		return r.finishRelay(ctx, y.merged, schema.Incomplete, &schema.Response{
-			IncompleteDetails: &schema.IncompleteDetails{Reason: "max_output_tokens"},
+			IncompleteDetails: &schema.IncompleteDetails{Reason: schema.IncompleteTokens},
 		})
 	}
 	r.node.Logger.Warn("relay failed", "run", r.ref.Response(), "error", cause)

@@ -65,10 +65,10 @@ func Rehearse(ref Ref, producer string) *Relay {
 // *[Violation], a *[HeldError] or [ErrOutputFull], they are legal, and the response must end: the Relay takes nothing more.
 // A batch that it does not heed is ignored.
 func (r *Relay) Take(b *Batch) (out []Event, err error) {
-	if !r.Heeds(b) {
+	c := r.heeded(b)
+	if c == nil {
 		return nil, nil
 	}
-	c := r.course(b.Producer)
 	c.epoch = b.Epoch
 	if b.Place > c.next {
 		return nil, &GapError{b.Producer, b.Place, c.next}
@@ -94,9 +94,15 @@ func (r *Relay) Take(b *Batch) (out []Event, err error) {
 }
 
 // Heeds reports whether a batch counts at all: it is of a producer that was declared and has not ended, and of no earlier epoch.
-func (r *Relay) Heeds(b *Batch) bool {
+func (r *Relay) Heeds(b *Batch) bool { return r.heeded(b) != nil }
+
+// heeded returns the course that a batch counts in; nil for none.
+func (r *Relay) heeded(b *Batch) *course {
 	c := r.course(b.Producer)
-	return c != nil && !c.ended && b.Epoch >= c.epoch
+	if c == nil || c.ended || b.Epoch < c.epoch {
+		return nil
+	}
+	return c
 }
 
 // upTo reports whether a batch ends where the producer stands, with the event that stands there: other events in the same places are
@@ -233,7 +239,7 @@ func explained(t EventType, said *Response) *Response {
 		r.Error = &why
 	case Incomplete:
 		if said.IncompleteDetails == nil || said.IncompleteDetails.Reason == "" {
-			r.IncompleteDetails = &IncompleteDetails{Reason: "max_output_tokens"}
+			r.IncompleteDetails = &IncompleteDetails{Reason: IncompleteTokens}
 		}
 	}
 	return &r

@@ -52,6 +52,9 @@ type ResponseError struct {
 	Param   string `json:"param,omitzero"`
 }
 
+// IncompleteTokens is the reason of a response that had no room for more.
+const IncompleteTokens = "max_output_tokens"
+
 // IncompleteDetails says why a response ended before it was whole.
 type IncompleteDetails struct {
 	Reason string `json:"reason"`

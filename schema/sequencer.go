@@ -17,13 +17,13 @@ import (
 // item that never was or is done, arguments that differ from their deltas. An item whose producer broke a rule takes
 // nothing more: it keeps its place until [Sequencer.Abort].
 type Sequencer struct {
-	state  *State
-	early  []early
-	lines  []*line // in output order; the first holds the wire
-	local  map[localName]*line
-	held   map[string]*load
-	weight weight
-	over   int
+	state     *State
+	early     []early
+	lines     []*line // in output order; the first holds the wire
+	local     map[localName]*line
+	held      map[string]*load
+	weight    weight
+	overruled int
 }
 
 type early struct {
@@ -48,7 +48,7 @@ func (q *Sequencer) State() *State { return q.state }
 
 // Overruled returns how many events, of those that were given out, said of a text another whole than its deltas. What was
 // streamed stood: the client has seen it.
-func (q *Sequencer) Overruled() int { return q.over }
+func (q *Sequencer) Overruled() int { return q.overruled }
 
 // Push takes the next event of a producer and returns the events that may go out now, in order. It fails with a
 // *[Violation] for an event that breaks a rule beyond repair, with a *[HeldError] for a producer too far ahead, and with

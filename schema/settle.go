@@ -44,7 +44,7 @@ func (b *burst) rest(part, whole string) {
 	}
 	missing, ok := strings.CutPrefix(whole, string(o.text))
 	if !ok && whole != "" {
-		b.q.over++
+		b.q.overruled++
 	}
 	if !ok || missing == "" {
 		return

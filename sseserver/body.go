@@ -15,19 +15,30 @@ import (
 
 // readJSON reads a whole JSON body within its limits of size and time.
 func (s *Server) readJSON(c echo.Context) ([]byte, error) {
-	h := c.Request().Header
-	if enc := h.Get(echo.HeaderContentEncoding); enc != "" && enc != "identity" {
-		return nil, unsupportedMedia("Content-Encoding '" + schema.Quote(enc) + "' is not accepted: send the body uncompressed.")
-	}
-	kind, _, err := mime.ParseMediaType(h.Get(echo.HeaderContentType))
-	if err != nil || kind != echo.MIMEApplicationJSON {
+	kind, err := mediaType(c)
+	switch {
+	case err != nil:
+		return nil, err
+	case kind != echo.MIMEApplicationJSON:
 		return nil, unsupportedMedia("Content-Type must be application/json.")
 	}
 	return s.readBody(c, s.cfg.MaxBody)
 }
 
-// boundBody bounds the time that a body may take of which nobody wants to know: net/http reads on before it answers. Whoever reads a
-// body sets a bound of its own, and behind it net/http lifts them.
+// mediaType returns what a body is said to be, "" for nothing that can be read, and refuses one that is compressed.
+func mediaType(c echo.Context) (kind string, err error) {
+	h := c.Request().Header
+	if enc := h.Get(echo.HeaderContentEncoding); enc != "" && enc != "identity" {
+		return "", unsupportedMedia("Content-Encoding '" + schema.Quote(enc) + "' is not accepted: send the body uncompressed.")
+	}
+	if kind, _, err = mime.ParseMediaType(h.Get(echo.HeaderContentType)); err != nil {
+		return "", nil
+	}
+	return kind, nil
+}
+
+// boundBody bounds the time that a body may take, also one of which nobody wants to know: net/http reads on before it answers. Who
+// waits for longer sets another bound.
 func (s *Server) boundBody(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().ContentLength != 0 {
@@ -58,9 +69,6 @@ func (s *Server) readBody(c echo.Context, limit int64) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
-	}
-	if err := readBy(c, time.Now().Add(s.cfg.BodyTimeout)); err != nil {
-		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, r.Body, limit))
 	if err != nil {

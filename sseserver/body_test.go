@@ -1,9 +1,6 @@
 package sseserver
 
 import (
-	"bufio"
-	"io"
-	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -12,23 +9,11 @@ import (
 // beginBody begins a request whose body does not go on, and returns how it is answered.
 func (s *site) beginBody(t *testing.T, path, framing string) *http.Response {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if _, err := io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"+framing+"\r\n\r\n5\r\nhello\r\n"); err != nil {
-		t.Fatal(err)
-	}
+	conn := s.dial(t, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"+framing+"\r\n\r\n5\r\nhello\r\n")
 	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
-	return resp
+	return answerOn(t, conn)
 }
 
 // Who is refused hears of it though its body has not ended: at once where nobody knows when it will, else when the time for it is over.
@@ -44,5 +29,8 @@ func TestBody_RefusedBeforeItsEnd(t *testing.T) {
 	}{{"/v1/responses", 415, "unsupported_media_type"}, {"/v1/nowhere", 404, "unknown_url"}} {
 		mustRefuse(t, chunked.beginBody(t, c.path, "Transfer-Encoding: chunked"), c.status, c.code)
 		mustRefuse(t, counted.beginBody(t, c.path, "Content-Length: 100"), c.status, c.code)
+	}
+	if err := chunked.stop(); err != nil {
+		t.Errorf("a drain waits for bodies that were refused: %v", err)
 	}
 }

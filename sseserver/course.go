@@ -31,12 +31,12 @@ type course struct {
 const lookEvery = 250 * time.Millisecond
 
 // catchUp reads what is stored of the producer and not known here. c.mu is held.
-func (c *course) catchUp(ctx context.Context, in Ingest, ref schema.Ref, producer string) error {
+func (c *course) catchUp(ctx context.Context, in *intake) error {
 	if c.relay == nil {
-		c.relay, c.position = schema.Rehearse(ref, producer), 0
+		c.relay, c.position = schema.Rehearse(in.ref, in.claim.producer), 0
 	}
 	for c.broken == nil {
-		sent, err := in.NextSent(ctx, ref, producer, c.position)
+		sent, err := in.server.cfg.Ingest.NextSent(ctx, in.ref, in.claim.producer, c.position)
 		if err != nil || sent == nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (c *course) catchUp(ctx context.Context, in Ingest, ref schema.Ref, produce
 		if _, err = c.relay.Take(&sent.Batch); err == nil {
 			err = sent.Err
 		}
-		c.next, _, _ = c.relay.Standing(producer)
+		c.next, _, _ = c.relay.Standing(in.claim.producer)
 		c.broken = stopped(err)
 	}
 	return c.broken
@@ -70,7 +70,7 @@ func stopped(err error) error {
 // offer stores what is new of a batch, as far as it follows the rules, and returns how many events that are. c.mu is held.
 func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (stored int64, err error) {
 	if c.relay == nil {
-		err = c.catchUp(ctx, in.server.cfg.Ingest, in.ref, batch.Producer)
+		err = c.catchUp(ctx, in)
 	}
 	if err = cmp.Or(err, c.broken); err != nil {
 		return 0, err

@@ -99,3 +99,30 @@ func TestCourse_Drain(t *testing.T) {
 	mustBeDue(t, resp, 503, 1)
 	mustRefuse(t, resp, 503, schema.CodeUnavailable)
 }
+
+// lastMoment is an Ingest that answers when the request's time is over.
+type lastMoment struct{ behind Ingest }
+
+func (l lastMoment) Ingest(ctx context.Context, ref schema.Ref, batch *schema.Batch, behind uint64) (uint64, error) {
+	at, err := l.behind.Ingest(context.WithoutCancel(ctx), ref, batch, behind)
+	<-ctx.Done()
+	return at, err
+}
+
+func (l lastMoment) NextSent(ctx context.Context, ref schema.Ref, producer string, behind uint64) (*broker.Sent, error) {
+	return l.behind.NextSent(ctx, ref, producer, behind)
+}
+
+// What is stored as the drain begins is counted, and the drain does not wait for more either.
+func TestCourse_DrainWhileItStores(t *testing.T) {
+	s := serveLive(t, func(c *Config) { c.Ingest = lastMoment{c.Broker.(Ingest)} })
+	f := feed(t, s)
+	f.chunk(t, oneEvent)
+	f.stored(t, 1)
+	if err := s.stop(); err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	resp := f.answer(t)
+	mustBeDue(t, resp, 503, 1)
+	mustRefuse(t, resp, 503, schema.CodeUnavailable)
+}

@@ -52,6 +52,10 @@ type causedError struct {
 func (e causedError) Error() string   { return e.cause.Error() }
 func (e causedError) Unwrap() []error { return []error{e.shown, e.cause} }
 
+// linger is for how long the rest of a refused body is read, and forgotten, before the connection is closed: by a close at once a
+// client that still sends would lose the answer.
+const linger = time.Second
+
 // refuse is the one place where an error becomes an answer. A cause that the answer hides is logged here, once, and goes
 // no further. An answer that has begun cannot become another one: it is aborted.
 func (s *Server) refuse(err error, c echo.Context) {
@@ -69,6 +73,9 @@ func (s *Server) refuse(err error, c echo.Context) {
 	h := c.Response().Header()
 	if c.Request().ContentLength < 0 {
 		h.Set(echo.HeaderConnection, "close") // else net/http waits for the end of the body before it answers
+	}
+	if h.Get(echo.HeaderConnection) == "close" {
+		_ = readBy(c, time.Now().Add(linger))
 	}
 	switch {
 	case errors.As(err, new(startedError)):

@@ -1,11 +1,9 @@
 package sseserver
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,11 +103,7 @@ func (s *site) exchange(tb testing.TB, request string) []byte {
 		head += fmt.Sprintf("\r\nContent-Length: %d", len(body))
 	}
 	conn := s.dial(tb, head+"\r\nHost: gateway\r\nX-Request-Id: golden\r\n\r\n"+body)
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer resp.Body.Close()
+	resp := answerOn(tb, conn)
 	var out, headers bytes.Buffer
 	resp.Header.Del("Date")
 	if err := resp.Header.Write(&headers); err != nil {

@@ -177,7 +177,7 @@ func (in *intake) takeAll(ctx context.Context, body *eventReader) error {
 func (in *intake) begin(ctx context.Context) error {
 	in.course.mu.Lock()
 	defer in.course.mu.Unlock()
-	if err := in.course.catchUp(ctx, in.server.cfg.Ingest, in.ref, in.claim.producer); err != nil {
+	if err := in.course.catchUp(ctx, in); err != nil {
 		return err
 	}
 	next, epoch, _ := in.course.relay.Standing(in.claim.producer)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -43,13 +42,9 @@ var doneMark = []byte("[DONE]")
 // eventBody returns the reader of a request's body: newline-delimited JSON, server-sent events, or one event. Nothing is waited for
 // any more once ctx has ended, until stop is called.
 func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader, stop func() bool, err error) {
-	h := c.Request().Header
-	if enc := h.Get(echo.HeaderContentEncoding); enc != "" && enc != "identity" {
-		return nil, nil, unsupportedMedia("Content-Encoding '" + schema.Quote(enc) + "' is not accepted: send the body uncompressed.")
-	}
-	kind, _, err := mime.ParseMediaType(h.Get(echo.HeaderContentType))
+	kind, err := mediaType(c)
 	if err != nil {
-		kind = ""
+		return nil, nil, err
 	}
 	switch kind {
 	case mimeLines, mimeJSONL, mimeEvents, echo.MIMEApplicationJSON:
@@ -58,7 +53,7 @@ func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader,
 	}
 	r = &eventReader{
 		in: bufio.NewReaderSize(c.Request().Body, schema.MaxRecordBytes), frames: kind == mimeEvents, whole: c.Request().ContentLength,
-		extend: func() error { return cmp.Or(readBy(c, time.Now().Add(s.cfg.ProducerTimeout)), ctx.Err()) }, // in this order: see stop
+		extend: func() error { return cmp.Or(readBy(c, time.Now().Add(s.cfg.ProducerTimeout)), ctx.Err()) }, // in this order: ctx may end meanwhile
 		cut:    func(err error) error { return bodyError(c, err, schema.MaxEvent) },
 	}
 	return r, context.AfterFunc(ctx, func() { _ = readBy(c, time.Now()) }), nil

@@ -1,7 +1,6 @@
 package sseserver
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -26,22 +25,14 @@ type feeding struct {
 func feed(t *testing.T, s *site, headers ...string) *feeding {
 	t.Helper()
 	ref := freshCommand(t).Ref()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	_, err = io.WriteString(conn, "POST /v1/responses/"+ref.Response()+"/events HTTP/1.1\r\nHost: localhost\r\n"+
+	conn := s.dial(t, "POST /v1/responses/"+ref.Response()+"/events HTTP/1.1\r\nHost: localhost\r\n"+
 		"Content-Type: application/x-ndjson\r\nMidstream-Producer: p\r\nTransfer-Encoding: chunked\r\n"+
 		strings.Join(append(headers, "\r\n"), "\r\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() { takeJob(t, ref) })
 	return &feeding{conn, ref}
 }
 
-// takeJob takes the run that was opened out of the queue, which all tests share.
+// takeJob takes the run that was opened out of the queue, which all tests share, and lets nobody look for it: it would come back.
 func takeJob(t *testing.T, ref schema.Ref) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -56,6 +47,7 @@ func takeJob(t *testing.T, ref schema.Ref) {
 	if err := job.Ack(ctx); err != nil {
 		t.Error(err)
 	}
+	liveBroker(t).Drop(ref)
 }
 
 func (f *feeding) chunk(t *testing.T, text string) {
@@ -74,15 +66,7 @@ func (f *feeding) whole(t *testing.T) {
 }
 
 // answer reads what the request is told.
-func (f *feeding) answer(t *testing.T) *http.Response {
-	t.Helper()
-	resp, err := http.ReadResponse(bufio.NewReader(f.conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
-	return resp
-}
+func (f *feeding) answer(t *testing.T) *http.Response { t.Helper(); return answerOn(t, f.conn) }
 
 // stored waits until so many events of the producer are stored.
 func (f *feeding) stored(t *testing.T, want int64) {

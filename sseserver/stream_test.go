@@ -152,11 +152,7 @@ func TestStream_SlowSocketIsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "the cut", func() bool { return valueOf(t, s.metrics.aborted.WithLabelValues("slow")) == 1 })
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustCut(t, resp.Body)
+	mustCut(t, answerOn(t, conn).Body)
 }
 
 // A client that goes away leaves nothing behind: its handler ends at once, not at the next heartbeat.
@@ -190,6 +186,17 @@ func (s *site) dial(tb testing.TB, text string) net.Conn {
 		tb.Fatal(err)
 	}
 	return conn
+}
+
+// answerOn reads the answer of a connection.
+func answerOn(tb testing.TB, conn net.Conn) *http.Response {
+	tb.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { resp.Body.Close() })
+	return resp
 }
 
 // readHead reads an answer's status and headers.

@@ -5,11 +5,13 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/midstream-dev/midstream/schema"
 )
 
 // The reasons for which an answer may be incomplete.
 const (
-	incompleteTokens = "max_output_tokens"
+	incompleteTokens = schema.IncompleteTokens
 	incompleteFilter = "content_filter"
 )
 
