@@ -6,6 +6,8 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -15,24 +17,21 @@ import (
 
 // readJSON reads a whole JSON body within its limits of size and time.
 func (s *Server) readJSON(c echo.Context) ([]byte, error) {
-	kind, err := mediaType(c)
-	switch {
-	case err != nil:
+	if _, err := mediaType(c, echo.MIMEApplicationJSON); err != nil {
 		return nil, err
-	case kind != echo.MIMEApplicationJSON:
-		return nil, unsupportedMedia("Content-Type must be application/json.")
 	}
 	return s.readBody(c, s.cfg.MaxBody)
 }
 
-// mediaType returns what a body is said to be, "" for nothing that can be read, and refuses one that is compressed.
-func mediaType(c echo.Context) (kind string, err error) {
+// mediaType returns what a body is said to be, and refuses what is not accepted, or compressed.
+func mediaType(c echo.Context, accepted ...string) (kind string, err error) {
 	h := c.Request().Header
 	if enc := h.Get(echo.HeaderContentEncoding); enc != "" && enc != "identity" {
 		return "", unsupportedMedia("Content-Encoding '" + schema.Quote(enc) + "' is not accepted: send the body uncompressed.")
 	}
-	if kind, _, err = mime.ParseMediaType(h.Get(echo.HeaderContentType)); err != nil {
-		return "", nil
+	kind, _, err = mime.ParseMediaType(h.Get(echo.HeaderContentType))
+	if err != nil || !slices.Contains(accepted, kind) {
+		return "", unsupportedMedia("Content-Type must be " + strings.Join(accepted, " or ") + ".")
 	}
 	return kind, nil
 }

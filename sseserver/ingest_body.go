@@ -42,19 +42,16 @@ var doneMark = []byte("[DONE]")
 // eventBody returns the reader of a request's body: newline-delimited JSON, server-sent events, or one event. Nothing is waited for
 // any more once ctx has ended, until stop is called.
 func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader, stop func() bool, err error) {
-	kind, err := mediaType(c)
+	kind, err := mediaType(c, mimeLines, mimeJSONL, mimeEvents, echo.MIMEApplicationJSON)
 	if err != nil {
 		return nil, nil, err
 	}
-	switch kind {
-	case mimeLines, mimeJSONL, mimeEvents, echo.MIMEApplicationJSON:
-	default:
-		return nil, nil, unsupportedMedia("Content-Type must be " + mimeLines + " or " + mimeEvents + ".")
-	}
 	r = &eventReader{
 		in: bufio.NewReaderSize(c.Request().Body, schema.MaxRecordBytes), frames: kind == mimeEvents, whole: c.Request().ContentLength,
-		extend: func() error { return cmp.Or(readBy(c, time.Now().Add(s.cfg.ProducerTimeout)), ctx.Err()) }, // in this order: ctx may end meanwhile
-		cut:    func(err error) error { return bodyError(c, err, schema.MaxEvent) },
+		extend: func() error { // in this order: ctx may end in between
+			return cmp.Or(readBy(c, time.Now().Add(s.cfg.ProducerTimeout)), ctx.Err())
+		},
+		cut: func(err error) error { return bodyError(c, err, schema.MaxEvent) },
 	}
 	return r, context.AfterFunc(ctx, func() { _ = readBy(c, time.Now()) }), nil
 }
