@@ -21,13 +21,13 @@ const preflightAge = "7200"
 // send X-Stainless-* with every request.
 var allowedHeaders = []string{
 	"authorization", "content-type", "last-event-id", "idempotency-key", "x-request-id", "x-client-request-id",
-	"openai-", "x-stainless-",
+	"openai-", "x-stainless-", "midstream-",
 }
 
 // exposedHeaders are what a page may read, besides those that any page may.
 var exposedHeaders = strings.Join([]string{
 	echo.HeaderXRequestID, "X-Should-Retry", echo.HeaderRetryAfter, headerCursor,
-	headerLimit, headerRemaining, headerReset,
+	headerLimit, headerRemaining, headerReset, headerNext,
 }, ", ")
 
 // cors lets pages of other origins in, those that the operator names. It only adds headers: who answers, an OPTIONS

@@ -99,6 +99,7 @@ func TestCORS_Preflight(t *testing.T) {
 	}{
 		"create": {"/v1/responses", "authorization,content-type,x-stainless-os,openai-beta,idempotency-key", 204,
 			"OPTIONS, GET, POST", "authorization, content-type, x-stainless-os, openai-beta, idempotency-key"},
+		"producer":    {"/v1/responses", "midstream-producer, Midstream-Seq", 204, "OPTIONS, GET, POST", "midstream-producer, midstream-seq"},
 		"resume":      {"/v1/responses/" + storyID, "Last-Event-ID, X-Client-Request-Id", 204, "OPTIONS, DELETE, GET, HEAD", "last-event-id, x-client-request-id"},
 		"no header":   {"/v1/models", "", 204, "OPTIONS, GET, HEAD", ""},
 		"one too odd": {"/v1/models/org/name", "x-evil, authorization, openai-, x-stainless-a b, x-stainless-a:b", 204, "OPTIONS, GET, HEAD", "authorization, openai-"},

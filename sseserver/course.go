@@ -169,8 +169,9 @@ func declared(producers []string, name string) error {
 	return nil
 }
 
-// maxCourses bounds the courses that a node keeps; the one that was not used for longest goes first, and is read again.
-const maxCourses = 256
+// maxCourses bounds the courses that a node keeps; the one that was not used for longest goes first, and is read again. One of a
+// thousand tokens holds 30 KiB (measured), the largest as much as an output may be.
+const maxCourses = 1024
 
 // courses are the producers that this node has heard of lately. It is safe for concurrent use.
 type courses struct {

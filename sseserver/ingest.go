@@ -95,7 +95,10 @@ func (s *Server) ingest(c echo.Context) error {
 	defer leave()
 	done, err := s.takeIn(ctx, c)
 	s.metrics.ingested.Add(float64(done.Accepted))
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err // it has gone, and was refused nothing
+	case err != nil:
 		refused, _ := refusalOf(err)
 		s.metrics.notIngested.WithLabelValues(refused.Code).Inc()
 		return err

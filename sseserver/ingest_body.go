@@ -27,12 +27,14 @@ const (
 type eventReader struct {
 	in     *bufio.Reader
 	frames bool  // server-sent events, rather than a line each
+	spread bool  // one event may take all lines of the body
 	whole  int64 // how long the body is, -1 if nobody knows
 	read   int64
 	extend func() error      // the time that the next part may take
 	cut    func(error) error // what the caller is told of a body that cannot be read on
-	data   []byte            // of the frame that has begun
-	line   int               // of the body, for errors
+	data   []byte            // of the frame, or of the one event, that has begun
+	line   int               // of the body
+	begun  int               // the line that data began with
 	done   bool              // [DONE] was there
 }
 
@@ -47,7 +49,8 @@ func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader,
 		return nil, nil, err
 	}
 	r = &eventReader{
-		in: bufio.NewReaderSize(c.Request().Body, schema.MaxRecordBytes), frames: kind == mimeEvents, whole: c.Request().ContentLength,
+		in:     bufio.NewReaderSize(c.Request().Body, schema.MaxRecordBytes),
+		frames: kind == mimeEvents, spread: kind == echo.MIMEApplicationJSON, whole: c.Request().ContentLength,
 		extend: func() error { // in this order: ctx may end in between
 			return cmp.Or(readBy(c, time.Now().Add(s.cfg.ProducerTimeout)), ctx.Err())
 		},
@@ -113,34 +116,56 @@ func (r *eventReader) readLine() (line []byte, last bool, err error) {
 	}
 }
 
-// take takes a line, and returns the event that it ends, if it does.
+// take takes a line, and returns the event that it ends, if it does. So does the last line: the body is whole then, and half an
+// event in it is an error.
 func (r *eventReader) take(line []byte, last bool) (jsontext.Value, error) {
 	line = bytes.TrimRight(line, "\r\n")
-	if !r.frames {
-		return r.parse(bytes.TrimSpace(line))
-	}
-	if len(line) > 0 && line[0] == '{' {
+	var more bool
+	switch {
+	case !r.frames:
+		more = r.takeLine(bytes.TrimSpace(line))
+	case len(line) > 0 && line[0] == '{':
 		return nil, r.blame(schema.Refuse(schema.CodeInvalidJSON, "", "no server-sent event. Lines of JSON are %s.", mimeLines))
+	default:
+		more = r.takeField(line)
 	}
-	if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
-		if len(r.data) > 0 {
-			r.data = append(r.data, '\n')
-		}
-		r.data = append(r.data, bytes.TrimPrefix(data, []byte(" "))...)
-		if len(r.data) > schema.MaxEvent {
-			return nil, r.blame(tooLarge(schema.MaxEvent))
-		}
-	}
-	if len(line) > 0 && !last || last && len(bytes.TrimSpace(line)) > 0 {
-		return nil, nil // in the middle of a frame; one that the body cuts off is none
+	switch {
+	case len(r.data) > schema.MaxEvent:
+		return nil, r.blame(tooLarge(schema.MaxEvent))
+	case more && !last:
+		return nil, nil
 	}
 	event, err := r.parse(r.data)
-	r.data = r.data[:0]
+	r.data, r.begun = r.data[:0], 0
 	return event, err
 }
 
+// takeLine takes a line of JSON, and reports whether it begins an event that is laid out over the rest of the body.
+func (r *eventReader) takeLine(line []byte) (more bool) {
+	more = len(r.data) > 0 || r.spread && len(line) > 0 && !jsontext.Value(line).IsValid() && !bytes.Equal(line, doneMark)
+	r.add(line)
+	return more
+}
+
+// takeField takes a line of a frame, and reports whether the frame goes on (WHATWG HTML, 9.2.6).
+func (r *eventReader) takeField(line []byte) (more bool) {
+	if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+		r.add(bytes.TrimPrefix(data, []byte(" ")))
+	}
+	return len(line) > 0
+}
+
+func (r *eventReader) add(line []byte) {
+	if len(r.data) == 0 {
+		r.begun = r.line
+	} else {
+		r.data = append(r.data, '\n')
+	}
+	r.data = append(r.data, line...)
+}
+
 func (r *eventReader) parse(data []byte) (jsontext.Value, error) {
-	switch {
+	switch data = bytes.TrimSpace(data); {
 	case len(data) == 0:
 		return nil, nil
 	case bytes.Equal(data, doneMark):
@@ -154,13 +179,13 @@ func (r *eventReader) parse(data []byte) (jsontext.Value, error) {
 	return event, nil
 }
 
-// blame says in which line of the body the error is.
+// blame says in which line of the body the event began that has an error.
 func (r *eventReader) blame(err error) error {
 	refused := (*schema.Error)(nil)
 	if !errors.As(err, &refused) {
 		return err
 	}
 	named := *refused
-	named.Message = fmt.Sprintf("Line %d of the body: %s", r.line, named.Message)
+	named.Message = fmt.Sprintf("Line %d of the body: %s", cmp.Or(r.begun, r.line), named.Message)
 	return &named
 }
