@@ -149,7 +149,7 @@ type LimitsConfig struct {
 
 	RequestsPerMinute int `default:"0" help:"Responses that a tenant may start on this node in a minute, on average and at once, counts of tokens and compactions included; more get 429. Each node counts for itself. 0: no limit."`
 
-	Body         Bytes         `default:"1MiB"  help:"Size of a request body."`
+	Body         Bytes         `default:"1MiB"  help:"Size of a request body. More than 4 MiB of a request are never taken."`
 	Connections  int           `default:"18000" help:"Open connections. Stay below the limit of open files (ulimit -n)."`
 	SSEHeartbeat time.Duration `default:"15s"   name:"sse-heartbeat" help:"After how much silence a stream is sent a comment."`
 	Drain        time.Duration `default:"15s"   help:"How long a stop waits for open requests, and two thirds of it, 10s at most, for tool calls that are under way; then the log may take another 10s to be closed."`

@@ -19,9 +19,9 @@ const maxGetBody = 4 << 10
 // retrieve answers the response as it is now, or streams it from a cursor on.
 func (s *Server) retrieve(c echo.Context) error {
 	began := time.Now()
-	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	query, err := readQuery(c)
 	if err != nil {
-		return schema.Refuse(schema.CodeInvalidValue, "", "The query of the URL is malformed.")
+		return err
 	}
 	streams, err := s.wantsStream(c, query)
 	if err != nil {

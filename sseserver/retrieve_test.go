@@ -62,6 +62,8 @@ func TestResume_CursorTable(t *testing.T) {
 		"beyond 2^53":                   {"", "9007199254740993", 400, "", schema.CodeInvalidCursor},
 		"beyond 2^64":                   {"", "99999999999999999999", 400, "", schema.CodeInvalidCursor},
 		"words":                         {"", "resp_1:3", 400, "", schema.CodeInvalidCursor},
+		"an unknown include":            {"&include[]=dreams", "", 400, "", schema.CodeInvalidValue},
+		"a known include":               {"&include[]=reasoning.encrypted_content&starting_after=3", "", 200, after(3), ""},
 		"starting_after empty":          {"&starting_after=", "", 400, "", schema.CodeInvalidCursor},
 		"starting_after twice":          {"&starting_after=1&starting_after=2", "", 400, "", schema.CodeInvalidCursor},
 		"starting_after with a NUL":     {"&starting_after=1%00", "", 400, "", schema.CodeInvalidCursor},
