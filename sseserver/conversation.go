@@ -2,12 +2,9 @@ package sseserver
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/midstream-dev/midstream/broker"
@@ -168,16 +165,8 @@ const conversationPrefix = "conv_"
 
 // mintConversation returns conv_ and a UUIDv7.
 func mintConversation() (string, error) {
-	key, err := mintKey()
-	return conversationPrefix + key, err
-}
-
-func mintKey() (string, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return "", fmt.Errorf("mint an id: %w", err)
-	}
-	return hex.EncodeToString(id[:]), nil
+	minted, err := mint()
+	return conversationPrefix + minted, err
 }
 
 // conversationError answers what came of a conversation that could not be read or changed.

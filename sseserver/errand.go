@@ -1,11 +1,9 @@
 package sseserver
 
 import (
-	"encoding/hex"
 	"fmt"
 	"net/http"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/midstream-dev/midstream/schema"
@@ -63,11 +61,11 @@ func (s *Server) compact(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := uuid.NewV7()
+	minted, err := mint()
 	if err != nil {
-		return fmt.Errorf("mint an id: %w", err)
+		return err
 	}
-	ref, err := schema.NewRef(o.tenant, "resp_"+hex.EncodeToString(id[:]))
+	ref, err := schema.NewRef(o.tenant, "resp_"+minted)
 	if err != nil {
 		return fmt.Errorf("name the compaction: %w", err)
 	}

@@ -40,19 +40,28 @@ func readKey(h http.Header) (string, error) {
 // ref names the response that an order makes. Without a key it is new: a UUIDv7, in order of time, as logs and archives
 // like it, and not to be guessed. With a key it is derived, so that every node finds the response that the key has made.
 func (o *order) ref() (schema.Ref, error) {
-	id, err := uuid.NewV7()
+	minted, err := mint()
 	if err != nil {
-		return schema.Ref{}, fmt.Errorf("mint a response id: %w", err)
+		return schema.Ref{}, err
 	}
 	if o.key != "" {
 		sum := sha256.Sum256([]byte("idempotency-key\x00" + o.tenant + "\x00" + o.key))
-		copy(id[:], sum[:])
+		minted = hex.EncodeToString(sum[:len(uuid.UUID{})])
 	}
-	ref, err := schema.NewRef(o.tenant, "resp_"+hex.EncodeToString(id[:]))
+	ref, err := schema.NewRef(o.tenant, "resp_"+minted)
 	if err != nil {
 		return schema.Ref{}, fmt.Errorf("mint a response: %w", err)
 	}
 	return ref, nil
+}
+
+// mint returns the digits of a UUIDv7.
+func mint() (string, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("mint an id: %w", err)
+	}
+	return hex.EncodeToString(id[:]), nil
 }
 
 // made reports whether an earlier request with the order's key has made its response. One with another body is refused,

@@ -63,7 +63,7 @@ func (l *lane) serve(ctx context.Context, m *message) {
 
 // place turns a message into a response.
 func (l *lane) place(ctx context.Context, m *message) (*order, schema.Ref, error) {
-	if err := l.server.countRequest(l.tenant, m.at); err != nil {
+	if _, err := l.server.spend(l.tenant); err != nil {
 		return nil, schema.Ref{}, err
 	}
 	body := m.create()
@@ -85,17 +85,6 @@ func (l *lane) place(ctx context.Context, m *message) (*order, schema.Ref, error
 		return nil, schema.Ref{}, err
 	}
 	return o, p.ref, nil
-}
-
-// countRequest holds the creates of a WebSocket to the limit that POST has: both are out of one bucket.
-func (s *Server) countRequest(tenant string, now time.Time) error {
-	if s.cfg.RequestsPerMinute <= 0 {
-		return nil
-	}
-	if left, taken := s.buckets.take(tenant, now); !taken {
-		return tooOften(s.buckets.perMinute, s.buckets.filling(1-left))
-	}
-	return nil
 }
 
 // follow sends the events of a response to its end. A follower that is cut off is followed by another one, behind the last
