@@ -64,7 +64,15 @@ func left(ctx context.Context, ref schema.Ref, err error) error {
 	if errors.Is(err, hub.ErrGone) {
 		return startedError{erased("")}
 	}
-	return startedError{cause}
+	return startedError{lost(ref, cause)}
+}
+
+// lost is what the creator of a response is told that this node cannot follow.
+func lost(ref schema.Ref, cause error) error {
+	return causedError{cause: cause, shown: &schema.Error{
+		Status: http.StatusInternalServerError, Type: schema.TypeServer, Code: schema.CodeServer,
+		Message: "This node cannot follow the response. It goes on: ask for " + ref.Response() + ".",
+	}}
 }
 
 // watch returns when the terminal event is there.

@@ -174,8 +174,8 @@ type Limits struct {
 	RequestsPerMinute int
 	// MaxBody bounds a request body, in bytes: schema.MaxBody.
 	MaxBody int64
-	// PlacingBytes bounds the bodies of all create requests whose responses have not begun yet: 256 MiB. They may wait for the
-	// log, and each of them is held about three times. Beyond it the answer is 503. MaxBody always fits.
+	// PlacingBytes bounds the bodies of all create requests that were read and whose responses have not begun yet: 256 MiB. They may
+	// wait for the log, and each of them is held about three times. Beyond it the answer is 503. MaxBody always fits.
 	PlacingBytes int64
 	// MaxHeader bounds request line and headers, in bytes: 64 KiB.
 	MaxHeader int

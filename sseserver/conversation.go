@@ -70,7 +70,9 @@ func (s *Server) createConversation(c echo.Context) error {
 	}
 	v, err := s.cfg.Conversations.ChangeConversation(ctx, tenant, id, adding(req.Items))
 	if err != nil {
-		return errors.Join(err, s.cfg.Conversations.DeleteConversation(ctx, tenant, id))
+		back, cancel := s.settling(c) // ctx may be over
+		defer cancel()
+		return errors.Join(err, s.cfg.Conversations.DeleteConversation(back, tenant, id))
 	}
 	return s.answerConversation(c, v)
 }

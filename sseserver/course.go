@@ -7,38 +7,53 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/midstream-dev/midstream/schema"
 )
 
 // course is how far a producer has come, as this node has read it: a rehearsal of all that is stored of it, so that what breaks
 // a rule is refused before it is stored. It is a copy: what another node has stored since is found out by the fence.
+//
+// One request at a time has it: see [intake.enter]. Only next is everybody's.
 type course struct {
-	mu       sync.Mutex
+	turn     *semaphore.Weighted
 	relay    *schema.Relay // nil: to be read again, from the start
 	position uint64        // of the last batch that was read
-	next     int64         // the place that is due: all before it is stored
 	declared bool          // the response is known to be fed by this producer
 	looked   time.Time
 	broken   error // why nothing that comes now can help: the relay has stopped, or will
+
+	next atomic.Int64 // the place that is due: all before it is stored. -1 until it is known
+}
+
+func newCourse() *course {
+	c := &course{turn: semaphore.NewWeighted(1)}
+	c.next.Store(-1)
+	return c
 }
 
 // lookEvery is how often a body that goes on and on is held against the end of its response.
 const lookEvery = 250 * time.Millisecond
 
-// catchUp reads what is stored of the producer and not known here. c.mu is held.
+// catchUp reads what is stored of the producer and not known here.
 func (c *course) catchUp(ctx context.Context, in *intake) error {
+	ctx, cancel := in.finding(ctx)
+	defer cancel()
 	if c.relay == nil {
 		c.relay, c.position = schema.Rehearse(in.ref, in.claim.producer), 0
 	}
 	for c.broken == nil {
 		sent, err := in.server.cfg.Ingest.NextSent(ctx, in.ref, in.claim.producer, c.position)
-		if err != nil || sent == nil {
+		if err != nil {
 			return err
+		}
+		if sent == nil {
+			break
 		}
 		c.position = sent.Position
 		if !c.relay.Heeds(&sent.Batch) {
@@ -47,9 +62,10 @@ func (c *course) catchUp(ctx context.Context, in *intake) error {
 		if _, err = c.relay.Take(&sent.Batch); err == nil {
 			err = sent.Err
 		}
-		c.next, _, _ = c.relay.Standing(in.claim.producer)
 		c.broken = stopped(err)
 	}
+	next, _, _ := c.relay.Standing(in.claim.producer)
+	c.next.Store(next)
 	return c.broken
 }
 
@@ -67,7 +83,7 @@ func stopped(err error) error {
 	}
 }
 
-// offer stores what is new of a batch, as far as it follows the rules, and returns how many events that are. c.mu is held.
+// offer stores what is new of a batch, as far as it follows the rules, and returns how many events that are.
 func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (stored int64, err error) {
 	if c.relay == nil {
 		err = c.catchUp(ctx, in)
@@ -82,6 +98,11 @@ func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (st
 		return 0, staleEpoch(epoch)
 	case batch.Place > next:
 		return 0, gap(batch.Place, next)
+	case in.claim.place < 0 && batch.Place < next: // the body began where the producer stood
+		return 0, &schema.Error{
+			Status: http.StatusConflict, Type: schema.TypeInvalidRequest, Code: codeConflict, Param: headerProducer,
+			Message: "Another process sends as this producer. Say where the body begins (" + headerPlace + "), or use a later epoch.",
+		}
 	case fresh == 0 && (ended || batch.Epoch == epoch && (!batch.Last || !c.relay.Repeats(batch))):
 		return 0, nil
 	case ended:
@@ -99,10 +120,11 @@ func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (st
 	if len(rest.Events) > 0 || rest.Last || broken == nil {
 		position, err := in.server.cfg.Ingest.Ingest(ctx, in.ref, &rest, c.position)
 		if err != nil {
-			c.relay = nil // it was rehearsed, and not stored
+			c.relay, c.broken = nil, nil // it was rehearsed, and not stored
 			return 0, err
 		}
-		c.position, c.next = position, rest.Next()
+		c.position = position
+		c.next.Store(rest.Next())
 	}
 	return int64(len(rest.Events)), broken
 }
@@ -133,6 +155,8 @@ var errFull = &schema.Error{
 // admit refuses a batch for a response that takes nothing from this producer. The first event of a producer on its own opens its
 // response.
 func (c *course) admit(ctx context.Context, in *intake, first *schema.Batch) error {
+	ctx, cancel := in.finding(ctx)
+	defer cancel()
 	if !c.declared {
 		producers, err := in.fed(ctx, first)
 		if err != nil {
@@ -194,7 +218,7 @@ func newCourses() courses {
 // get returns the producer's course: what is known of it, or one that knows nothing.
 func (cs courses) get(ref schema.Ref, producer string) *course {
 	key := courseKey{ref, producer}
-	fresh := &course{}
+	fresh := newCourse()
 	if _, there, _ := cs.known.PeekOrAdd(key, fresh); there {
 		if c, ok := cs.known.Get(key); ok { // it is used now; another request may have dropped it meanwhile
 			return c
@@ -202,3 +226,5 @@ func (cs courses) get(ref schema.Ref, producer string) *course {
 	}
 	return fresh
 }
+
+func (cs courses) forget(ref schema.Ref, producer string) { cs.known.Remove(courseKey{ref, producer}) }

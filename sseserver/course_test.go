@@ -4,17 +4,22 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/schema"
 )
 
+// behind is the Ingest behind one that a test meddles with.
+type behind interface{ Ingest }
+
 // crowded is an Ingest that may be full.
 type crowded struct {
-	behind Ingest
-	full   atomic.Bool
+	behind
+	full atomic.Bool
 }
 
 func (c *crowded) Ingest(ctx context.Context, ref schema.Ref, batch *schema.Batch, behind uint64) (uint64, error) {
@@ -22,10 +27,6 @@ func (c *crowded) Ingest(ctx context.Context, ref schema.Ref, batch *schema.Batc
 		return 0, &broker.FullError{Bound: broker.BoundIngest}
 	}
 	return c.behind.Ingest(ctx, ref, batch, behind)
-}
-
-func (c *crowded) NextSent(ctx context.Context, ref schema.Ref, producer string, behind uint64) (*broker.Sent, error) {
-	return c.behind.NextSent(ctx, ref, producer, behind)
 }
 
 // send sends events of the producer p of f's response.
@@ -74,6 +75,59 @@ func TestCourse_TwoNodes(t *testing.T) {
 	mustRefuse(t, resp, 403, codeEpoch)
 }
 
+// Two processes that send as one producer, on one node, and do not say what they send where: who comes second is told, and nothing of
+// it is taken for what the first has sent.
+func TestCourse_TwoProcesses(t *testing.T) {
+	s := serveLive(t, ingesting)
+	f := feed(t, s)
+	f.chunk(t, oneEvent)
+	f.stored(t, 1)
+	mustBeDue(t, f.send(t, s, oneEvent+oneEvent), 200, 3)
+	f.chunk(t, oneEvent)
+	resp := f.answer(t)
+	mustBeDue(t, resp, 409, 3)
+	mustRefuse(t, resp, 409, codeConflict)
+}
+
+// The output of a response that is full is known to be so only once that is stored: what found no room may be sent again.
+func TestCourse_FullOutput(t *testing.T) {
+	in := &crowded{}
+	s := serveLive(t, func(c *Config) { in.behind = c.Broker.(Ingest); c.Ingest = in })
+	f := feed(t, s)
+	f.chunk(t, `{"type":"response.output_item.added","item":{"id":"m","type":"message","content":[]}}`+"\n")
+	f.whole(t)
+	mustBeDue(t, f.answer(t), 200, 1)
+	delta := `{"type":"response.output_text.delta","item_id":"m","delta":"` + strings.Repeat("x", schema.MaxEvent-100) + "\"}\n"
+	place := int64(1)
+	for ; place <= schema.MaxOutput/schema.MaxEvent; place++ {
+		mustBeDue(t, f.send(t, s, delta), 200, place+1)
+	}
+	in.full.Store(true)
+	mustBeDue(t, f.send(t, s, delta), 503, place)
+	in.full.Store(false)
+	mustBeDue(t, f.send(t, s, delta), 200, place+1)
+	mustRefuse(t, f.send(t, s, delta), 409, codeEnded)
+}
+
+// silent is an Ingest whose log does not answer.
+type silent struct{ behind }
+
+func (s silent) NextSent(ctx context.Context, _ schema.Ref, _ string, _ uint64) (*broker.Sent, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A log that does not answer is a reason to come back, and no place is known then: least of all 0.
+func TestCourse_SilentLog(t *testing.T) {
+	s := serveLive(t, func(c *Config) { c.Ingest, c.FindTimeout = silent{c.Broker.(Ingest)}, 20*time.Millisecond })
+	f := &feeding{ref: freshCommand(t).Ref()}
+	resp := f.send(t, s, oneEvent)
+	if next, known := resp.Header[headerNext]; known {
+		t.Errorf("%s is due, by a log that does not answer", next)
+	}
+	mustRefuse(t, resp, 503, schema.CodeOverloaded)
+}
+
 // A producer that opens a response starts a run, as who asks for one does; to go on with it costs nothing.
 func TestCourse_OpeningIsARequest(t *testing.T) {
 	s := serveLive(t, ingesting, func(c *Config) { c.RequestsPerMinute = 1 })
@@ -104,16 +158,12 @@ func mustDrain(t *testing.T, s *site) {
 }
 
 // lastMoment is an Ingest that answers when the request's time is over.
-type lastMoment struct{ behind Ingest }
+type lastMoment struct{ behind }
 
 func (l lastMoment) Ingest(ctx context.Context, ref schema.Ref, batch *schema.Batch, behind uint64) (uint64, error) {
 	at, err := l.behind.Ingest(context.WithoutCancel(ctx), ref, batch, behind)
 	<-ctx.Done()
 	return at, err
-}
-
-func (l lastMoment) NextSent(ctx context.Context, ref schema.Ref, producer string, behind uint64) (*broker.Sent, error) {
-	return l.behind.NextSent(ctx, ref, producer, behind)
 }
 
 // What is stored as the drain begins is counted, and the drain does not wait for more either.

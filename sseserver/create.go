@@ -168,19 +168,33 @@ func (s *Server) place(ctx context.Context, o *order) (*placed, error) {
 // prepare makes the command of an order from what it refers to; nil where an earlier request with the same key has made its
 // response. Nothing is written yet, so a log that does not answer in time is a reason to come back.
 func (s *Server) prepare(ctx context.Context, o *order, ref schema.Ref) (cmd *schema.Command, secrets []byte, err error) {
+	err = s.find(ctx, func(ctx context.Context) (err error) {
+		made := false
+		if o.key != "" {
+			made, err = s.made(ctx, o, ref)
+		}
+		if !made && err == nil {
+			cmd, secrets, err = s.command(ctx, o, ref)
+		}
+		return err
+	})
+	return cmd, secrets, err
+}
+
+// find bounds the time that it takes to find what a request refers to: the log is asked until it answers.
+func (s *Server) find(ctx context.Context, look func(context.Context) error) error {
 	finding, cancel := context.WithTimeout(ctx, s.cfg.FindTimeout)
 	defer cancel()
-	made := false
-	if o.key != "" {
-		made, err = s.made(finding, o, ref)
+	err := look(finding)
+	switch refusal := (*schema.Error)(nil); {
+	case err == nil, finding.Err() == nil, errors.As(err, &refusal):
+		return err
+	case errors.Is(context.Cause(ctx), errDraining):
+		return errDraining
+	case ctx.Err() != nil:
+		return err
 	}
-	if !made && err == nil {
-		cmd, secrets, err = s.command(finding, o, ref)
-	}
-	if refusal := (*schema.Error)(nil); err != nil && finding.Err() != nil && ctx.Err() == nil && !errors.As(err, &refusal) {
-		err = causedError{cause: err, shown: overloaded("The log does not answer. Nothing was begun: please try again later.")}
-	}
-	return cmd, secrets, err
+	return causedError{cause: err, shown: overloaded("The log does not answer. Nothing was begun: please try again later.")}
 }
 
 // commit enqueues the command and opens its log. A caller that goes away meanwhile does not stop it halfway. After the

@@ -239,6 +239,27 @@ func TestCreate_DoesNotHangOnWhatItRefersTo(t *testing.T) {
 	}
 }
 
+// A create that a drain cuts while it looks for what it refers to has begun nothing: another node may take it.
+func TestCreate_DrainWhileItLooks(t *testing.T) {
+	t.Parallel()
+	asked := make(chan struct{})
+	s := serve(t, func(c *Config) { c.FindTimeout, c.Library = time.Minute, deafLibrary{c.Library.(*memory), asked} })
+	answer := s.later(t, `{"model":"demo","input":"hi","previous_response_id":"`+storyID+`"}`)
+	<-asked
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+	resp := <-answer
+	if resp == nil {
+		t.Fatal("no answer")
+	}
+	defer resp.Body.Close()
+	mustRefuse(t, resp, 503, schema.CodeUnavailable)
+	if resp.Header.Get("Retry-After") == "" || resp.Header.Get("X-Should-Retry") != "" {
+		t.Errorf("headers %v", resp.Header)
+	}
+}
+
 // Requests that wait for the log hold their bodies: no more of them than the bound, and then there is room again.
 func TestCreate_BoundsWhatWaits(t *testing.T) {
 	t.Parallel()

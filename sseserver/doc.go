@@ -32,7 +32,9 @@
 //
 // # Middleware, from the outside in
 //
-//	request id → access log, metrics → recover → CORS → header limit → host → origin → trace → route → tenant, body, handler
+//	route → request id → access log, metrics → recover → body's time → CORS → header limit → host → origin → key → trace → handler
+//
+// The route comes first, so that all of them know it, and the handler reads the body.
 //
 // Deliberately absent: compression (a compressor holds frames back), content negotiation (the SDKs send
 // `Accept: application/json` for streams), and any state of its own that a restart could lose.

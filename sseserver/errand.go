@@ -1,6 +1,7 @@
 package sseserver
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -91,15 +92,14 @@ func (s *Server) readErrand(c echo.Context) (*order, []schema.Item, error) {
 	if err := checkPlain(o.req); err != nil {
 		return nil, nil, err
 	}
-	ctx := c.Request().Context()
-	if err := s.resolve(ctx, o); err != nil {
-		return nil, nil, err
-	}
-	past, err := s.recall(ctx, o)
-	if err != nil {
-		return nil, nil, err
-	}
-	return o, past, nil
+	var past []schema.Item
+	err = s.find(c.Request().Context(), func(ctx context.Context) (err error) {
+		if err = s.resolve(ctx, o); err == nil {
+			past, err = s.recall(ctx, o)
+		}
+		return err
+	})
+	return o, past, err
 }
 
 // checkPlain refuses what would make another answer of a response: OpenAI's errands do not have it.

@@ -59,7 +59,7 @@ const linger = time.Second
 // refuse is the one place where an error becomes an answer. A cause that the answer hides is logged here, once, and goes
 // no further. An answer that has begun cannot become another one: it is aborted.
 func (s *Server) refuse(err error, c echo.Context) {
-	if errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
+	if hasLeft(c, err) {
 		c.Response().Status = statusGone
 		panic(http.ErrAbortHandler)
 	}
@@ -88,6 +88,23 @@ func (s *Server) refuse(err error, c echo.Context) {
 	if err := s.answer(c, refusal.Status, body(refusal, err)); err != nil {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// hasLeft reports whether an error means that the caller has gone away.
+func hasLeft(c echo.Context, err error) bool {
+	return errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil
+}
+
+// statusOf is the status of a request whose handler has returned an error, which becomes an answer further out, or nil.
+func statusOf(c echo.Context, err error) int {
+	switch {
+	case err == nil:
+		return c.Response().Status
+	case hasLeft(c, err):
+		return statusGone
+	}
+	refusal, _ := refusalOf(err)
+	return refusal.Status
 }
 
 // askToWait says when to come back, in whole seconds, if there is anything to wait for.

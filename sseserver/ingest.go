@@ -22,6 +22,8 @@ type Ingest interface {
 	Ingest(ctx context.Context, ref schema.Ref, batch *schema.Batch, behind uint64) (uint64, error)
 	// NextSent returns the producer's first batch behind a position, nil where there is none.
 	NextSent(ctx context.Context, ref schema.Ref, producer string, behind uint64) (*broker.Sent, error)
+	// Ended returns a response as it ended, nil as long as it has not. Its errors are those of Broker's Fold.
+	Ended(ctx context.Context, ref schema.Ref) (*schema.State, error)
 }
 
 // What a producer says of itself, and of what it sends.
@@ -96,8 +98,8 @@ func (s *Server) ingest(c echo.Context) error {
 	done, err := s.takeIn(ctx, c)
 	s.metrics.ingested.Add(float64(done.Accepted))
 	switch {
-	case errors.Is(err, context.Canceled):
-		return err // it has gone, and was refused nothing
+	case hasLeft(c, err):
+		return err // it was refused nothing
 	case err != nil:
 		refused, _ := refusalOf(err)
 		s.metrics.notIngested.WithLabelValues(refused.Code).Inc()
@@ -122,12 +124,18 @@ func (s *Server) takeIn(ctx context.Context, c echo.Context) (done ingested, err
 	defer stop()
 	in := &intake{server: s, ref: ref, claim: said, course: s.courses.get(ref, said.producer)}
 	err = in.takeAll(ctx, body)
-	done = ingested{Accepted: in.accepted, Next: in.next()}
-	c.Response().Header().Set(headerNext, strconv.FormatInt(done.Next, 10))
-	if err != nil {
-		err = in.refusal(ctx, err)
+	done = ingested{Accepted: in.accepted, Next: in.course.next.Load()}
+	h := c.Response().Header()
+	if done.Next >= 0 {
+		h.Set(headerNext, strconv.FormatInt(done.Next, 10))
 	}
-	return done, err
+	if err == nil {
+		return done, nil
+	}
+	if !body.atEnd() {
+		h.Set(echo.HeaderConnection, "close") // nobody waits for what a refused producer has yet to say
+	}
+	return done, in.refusal(ctx, err)
 }
 
 // intake is one request's way into the producer's course.
@@ -142,10 +150,26 @@ type intake struct {
 	later    bool // it is in a later epoch than what the producer has sent so far
 }
 
-func (in *intake) next() int64 {
-	in.course.mu.Lock()
-	defer in.course.mu.Unlock()
-	return in.course.next
+// enter waits for the producer's course.
+func (in *intake) enter(ctx context.Context) error {
+	ctx, cancel := in.finding(ctx)
+	defer cancel()
+	return in.course.turn.Acquire(ctx, 1)
+}
+
+// leave gives the course to the next request. One that has ended is not kept.
+func (in *intake) leave() {
+	if c := in.course; c.relay != nil {
+		if _, _, ended := c.relay.Standing(in.claim.producer); ended {
+			in.server.courses.forget(in.ref, in.claim.producer)
+		}
+	}
+	in.course.turn.Release(1)
+}
+
+// finding bounds the time to find out what the log holds: it is asked until it answers.
+func (in *intake) finding(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, in.server.cfg.FindTimeout)
 }
 
 // takeAll stores the body, batch by batch.
@@ -178,8 +202,10 @@ func (in *intake) takeAll(ctx context.Context, body *eventReader) error {
 
 // begin finds out where the producer stands.
 func (in *intake) begin(ctx context.Context) error {
-	in.course.mu.Lock()
-	defer in.course.mu.Unlock()
+	if err := in.enter(ctx); err != nil {
+		return err
+	}
+	defer in.leave()
 	if err := in.course.catchUp(ctx, in); err != nil {
 		return err
 	}
@@ -229,19 +255,15 @@ func (in *intake) ends(done bool) bool {
 func (in *intake) take(ctx context.Context, events []jsontext.Value, last bool) error {
 	batch := &schema.Batch{Producer: in.claim.producer, Epoch: in.claim.epoch, Place: in.place, Last: last, Events: events}
 	in.place = batch.Next()
-	in.course.mu.Lock()
-	defer in.course.mu.Unlock()
+	if err := in.enter(ctx); err != nil {
+		return err
+	}
+	defer in.leave()
 	for {
 		stored, err := in.course.offer(ctx, in, batch)
 		in.accepted += stored
-		switch {
-		case !errors.Is(err, broker.ErrFenced):
+		if !errors.Is(err, broker.ErrFenced) {
 			return err
-		case in.claim.place < 0:
-			return &schema.Error{
-				Status: http.StatusConflict, Type: schema.TypeInvalidRequest, Code: codeConflict, Param: headerProducer,
-				Message: "Another process sends as this producer. Say where the body begins (" + headerPlace + "), or use a later epoch.",
-			}
 		}
 	}
 }
@@ -277,7 +299,7 @@ func (in *intake) fed(ctx context.Context, first *schema.Batch) ([]string, error
 
 // ended refuses events for a response that has ended.
 func (in *intake) ended(ctx context.Context) error {
-	state, err := in.server.cfg.Broker.Fold(ctx, in.ref)
+	state, err := in.server.cfg.Ingest.Ended(ctx, in.ref)
 	switch {
 	case errors.Is(err, hub.ErrNotFound):
 		return nil // not begun yet, or no longer: the log says so when it is read
@@ -285,7 +307,7 @@ func (in *intake) ended(ctx context.Context) error {
 		return erased("id")
 	case err != nil:
 		return fmt.Errorf("look at %s: %w", in.ref, err)
-	case !state.Ended():
+	case state == nil:
 		return nil
 	}
 	resp := state.Response()

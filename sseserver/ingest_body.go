@@ -42,8 +42,8 @@ type eventReader struct {
 var doneMark = []byte("[DONE]")
 
 // eventBody returns the reader of a request's body: newline-delimited JSON, server-sent events, or one event. Nothing is waited for
-// any more once ctx has ended, until stop is called.
-func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader, stop func() bool, err error) {
+// any more once ctx has ended, until stop is called; behind it the deadline of the body is the caller's.
+func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader, stop func(), err error) {
 	kind, err := mediaType(c, mimeLines, mimeJSONL, mimeEvents, echo.MIMEApplicationJSON)
 	if err != nil {
 		return nil, nil, err
@@ -56,7 +56,16 @@ func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader,
 		},
 		cut: func(err error) error { return bodyError(c, err, schema.MaxEvent) },
 	}
-	return r, context.AfterFunc(ctx, func() { _ = readBy(c, time.Now()) }), nil
+	over := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(over)
+		_ = readBy(c, time.Now())
+	})
+	return r, func() {
+		if !unhook() {
+			<-over
+		}
+	}, nil
 }
 
 // next returns the next events, and whether the body has ended behind them. Beside an error, what came before is returned too.

@@ -2,6 +2,7 @@ package sseserver
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/midstream-dev/midstream/schema"
@@ -30,13 +31,16 @@ func (in *intake) open(ctx context.Context, first *schema.Batch) ([]string, erro
 		return nil, tooLarge(maxCommand)
 	}
 	cmd.Trace = traceparent(ctx)
-	defer s.cfg.Expect(in.ref)()
+	defer s.cfg.Expect(in.ref)() // it was not there a moment ago, and whoever opens it now begins it with the same record
 	_, err = s.commit(ctx, &order{tenant: in.ref.Tenant(), key: openedKey, digest: cmd.Digest, at: at}, cmd, nil)
 	if err == nil {
 		return producers, nil
 	}
 	if found, looked := s.cfg.Library.Command(ctx, in.ref); looked == nil {
 		return producersOf(found) // another producer was quicker
+	}
+	if caused := (causedError{}); errors.As(err, &caused) {
+		return nil, caused.cause // unlike a create, what a producer sends may be sent again
 	}
 	return nil, err
 }

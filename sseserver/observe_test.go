@@ -2,9 +2,11 @@ package sseserver
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -80,6 +82,12 @@ func TestObserve_Trace(t *testing.T) {
 	}
 	if r.cmd.Trace != want {
 		t.Errorf("the command carries %q, want %q", r.cmd.Trace, want)
+	}
+
+	mustRefuse(t, s.get(t, "/v1/responses/resp_never"), 404, schema.CodeNotFound)
+	waitFor(t, "the span of what was refused", func() bool { return len(spans.Ended()) == 2 })
+	if got := spans.Ended()[1].Attributes(); !slices.Contains(got, attribute.Int("http.response.status_code", 404)) {
+		t.Errorf("refused with 404, and the span has %v", got)
 	}
 }
 

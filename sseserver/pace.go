@@ -63,7 +63,7 @@ func (s *Server) answer(c echo.Context, status int, v any) error {
 	h.Set(echo.HeaderContentLength, strconv.Itoa(len(data)))
 	h.Set(echo.HeaderXContentTypeOptions, "nosniff")
 	c.Response().WriteHeader(status)
-	if _, err := s.pace(c).Write(data); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+	if _, err := s.pace(c).Write(data); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	return nil

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
+	"github.com/go-json-experiment/json"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/midstream-dev/midstream/broker"
@@ -116,7 +118,7 @@ func (s *Server) dereference(ctx context.Context, o *order) error {
 	if len(refs) > schema.MaxThread {
 		return schema.Refuse(schema.CodeInvalidValue, "input", "References to items of more than %d responses and conversations.", schema.MaxThread)
 	}
-	found := make([]schema.Item, len(o.req.Input))
+	found := &findings{items: make([]schema.Item, len(o.req.Input))}
 	lookups, ctx := errgroup.WithContext(ctx)
 	lookups.SetLimit(maxLookups)
 	for home, at := range refs {
@@ -127,7 +129,7 @@ func (s *Server) dereference(ctx context.Context, o *order) error {
 	}
 	for _, at := range refs {
 		for _, i := range at {
-			o.req.Input[i] = found[i]
+			o.req.Input[i] = found.items[i]
 		}
 	}
 	return nil
@@ -141,8 +143,26 @@ func homeOf(item string) (id string, ok bool) {
 	return schema.ResponseOf(item)
 }
 
+// findings are the items that references stand for, by their positions in the input: no more than a command may hold.
+type findings struct {
+	items []schema.Item
+	bytes atomic.Int64
+}
+
+func (f *findings) put(i int, it schema.Item) error {
+	data, err := json.Marshal(it, oneForm)
+	if err != nil {
+		return fmt.Errorf("find item %s: %w", it.ID, err)
+	}
+	if f.bytes.Add(int64(len(data))) > maxCommand {
+		return tooLarge(maxCommand)
+	}
+	f.items[i] = it
+	return nil
+}
+
 // lookUp finds the items at some positions of the input in one response or conversation.
-func (s *Server) lookUp(ctx context.Context, o *order, home string, at []int, found []schema.Item) error {
+func (s *Server) lookUp(ctx context.Context, o *order, home string, at []int, found *findings) error {
 	kept, running, err := s.itemsOf(ctx, o.tenant, home)
 	if err != nil {
 		return err
@@ -160,7 +180,9 @@ func (s *Server) lookUp(ctx context.Context, o *order, home string, at []int, fo
 			return schema.Refuse(schema.CodeInvalidValue, "input",
 				"Item with id '%s' is not finished: its response is still %s.", schema.Quote(it.ID), running)
 		}
-		found[i] = it
+		if err := found.put(i, it); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package sseserver
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -127,4 +128,21 @@ func refusalIn(tb testing.TB, body []byte) schema.Error {
 		out.Code = *e.Error.Code
 	}
 	return out
+}
+
+// References cannot fetch more than one command may hold, whatever that takes: it is found out before all of it is in memory.
+func TestFindings_AreBounded(t *testing.T) {
+	found := findings{items: make([]schema.Item, 5)}
+	text := strings.Repeat("x", 1<<20)
+	large := schema.Item{ID: "msg_1", Content: schema.Content{{Type: schema.PartInputText, Text: &text}}}
+	var refused *schema.Error
+	for i := range found.items {
+		if err := found.put(i, large); errors.As(err, &refused) {
+			if i != 3 || refused.Status != 413 || found.items[i].ID != "" {
+				t.Errorf("item %d: %v", i, err)
+			}
+			return
+		}
+	}
+	t.Error("more than 4 MiB were found")
 }

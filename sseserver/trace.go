@@ -24,15 +24,17 @@ func (s *Server) span(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		c.SetRequest(r.WithContext(ctx))
+		var err error
 		defer func() {
-			status := c.Response().Status
+			status := statusOf(c, err)
 			span.SetAttributes(attribute.String("http.request.method", r.Method), attribute.String("http.route", c.Path()),
 				attribute.Int("http.response.status_code", status))
 			if status >= 500 {
 				span.SetStatus(codes.Error, "")
 			}
 		}()
-		return next(c)
+		err = next(c)
+		return err
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,10 +104,7 @@ func (l *lane) follow(ctx context.Context, o *order, ref schema.Ref) error {
 		case errors.Is(err, hub.ErrGone):
 			return erased("")
 		case !errors.Is(err, hub.ErrCut) || cuts == awaitCuts:
-			return causedError{cause: fmt.Errorf("follow the new %s: %w", ref, err), shown: &schema.Error{
-				Status: http.StatusInternalServerError, Type: schema.TypeServer, Code: schema.CodeServer,
-				Message: "This node cannot follow the response. It goes on: ask for " + ref.Response() + ".",
-			}}
+			return lost(ref, fmt.Errorf("follow the new %s: %w", ref, err))
 		}
 	}
 }

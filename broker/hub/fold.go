@@ -35,6 +35,17 @@ func (h *hub) fold(ctx context.Context) (*schema.State, error) {
 	return f.state, nil
 }
 
+// outcome returns the response as it ended, nil as long as it has not.
+func (h *hub) outcome(ctx context.Context) (*schema.State, error) {
+	if _, err := h.settled(ctx); err != nil {
+		return nil, err
+	}
+	if _, ended := h.terminal(); !ended {
+		return nil, nil
+	}
+	return h.fold(ctx)
+}
+
 // settled waits until the hub has all that it knows to be in the log, and returns the last sequence number.
 func (h *hub) settled(ctx context.Context) (last int64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.hubs.cfg.OpenPatience, errSlow)
