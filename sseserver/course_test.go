@@ -75,8 +75,8 @@ func TestCourse_TwoNodes(t *testing.T) {
 	mustRefuse(t, resp, 403, codeEpoch)
 }
 
-// Two processes that send as one producer, on one node, and do not say what they send where: who comes second is told, and nothing of
-// it is taken for what the first has sent.
+// Two processes that send as one producer, on one node, and do not say what stands where: a body that another one has come into is
+// told, and nothing of it is taken for what the other has sent.
 func TestCourse_TwoProcesses(t *testing.T) {
 	s := serveLive(t, ingesting)
 	f := feed(t, s)
