@@ -14,7 +14,7 @@ import (
 )
 
 // behind is the Ingest behind one that a test meddles with.
-type behind interface{ Ingest }
+type behind = Ingest
 
 // crowded is an Ingest that may be full.
 type crowded struct {
