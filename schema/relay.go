@@ -175,6 +175,13 @@ func (r *Relay) leave(c *course) ([]Event, error) {
 	return r.seq.Leave(c.producer)
 }
 
+// Rest lets go of the output where all producers have ended, for whoever wants to know no more than where they stand.
+func (r *Relay) Rest() {
+	if len(r.Missing()) == 0 {
+		r.seq = nil
+	}
+}
+
 // Standing returns what is due from a producer: its next place, the epoch that it is in, and whether it has ended.
 func (r *Relay) Standing(producer string) (next, epoch int64, ended bool) {
 	c := r.course(producer)

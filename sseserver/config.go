@@ -190,7 +190,7 @@ type Limits struct {
 	BodyTimeout   time.Duration // to read the body: 30 s
 	IdleTimeout   time.Duration // between two requests of a connection: 60 s
 	WriteTimeout  time.Duration // for the peer to take each 32 KiB: 10 s
-	FindTimeout   time.Duration // to find what a create request refers to: 10 s
+	FindTimeout   time.Duration // to find what a create request refers to, for one answer of the log to ingest, and for a turn there: 10 s
 	CommitTimeout time.Duration // to commit a command and its request record: 30 s
 	// ProducerTimeout is how long a producer may be silent in the middle of a body: 2 min.
 	ProducerTimeout time.Duration

@@ -13,6 +13,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/schema"
 )
 
@@ -42,13 +43,14 @@ const lookEvery = 250 * time.Millisecond
 
 // catchUp reads what is stored of the producer and not known here.
 func (c *course) catchUp(ctx context.Context, in *intake) error {
-	ctx, cancel := in.finding(ctx)
-	defer cancel()
+	if c.broken != nil {
+		return c.broken
+	}
 	if c.relay == nil {
 		c.relay, c.position = schema.Rehearse(in.ref, in.claim.producer), 0
 	}
 	for c.broken == nil {
-		sent, err := in.server.cfg.Ingest.NextSent(ctx, in.ref, in.claim.producer, c.position)
+		sent, err := c.read(ctx, in)
 		if err != nil {
 			return err
 		}
@@ -67,6 +69,13 @@ func (c *course) catchUp(ctx context.Context, in *intake) error {
 	next, _, _ := c.relay.Standing(in.claim.producer)
 	c.next.Store(next)
 	return c.broken
+}
+
+// read returns the batch behind the last one that was read, nil where there is none.
+func (c *course) read(ctx context.Context, in *intake) (*broker.Sent, error) {
+	ctx, cancel := in.finding(ctx)
+	defer cancel()
+	return in.server.cfg.Ingest.NextSent(ctx, in.ref, in.claim.producer, c.position)
 }
 
 // stopped says why a relay that met this error takes nothing more.
@@ -155,8 +164,6 @@ var errFull = &schema.Error{
 // admit refuses a batch for a response that takes nothing from this producer. The first event of a producer on its own opens its
 // response.
 func (c *course) admit(ctx context.Context, in *intake, first *schema.Batch) error {
-	ctx, cancel := in.finding(ctx)
-	defer cancel()
 	if !c.declared {
 		producers, err := in.fed(ctx, first)
 		if err != nil {
@@ -226,5 +233,3 @@ func (cs courses) get(ref schema.Ref, producer string) *course {
 	}
 	return fresh
 }
-
-func (cs courses) forget(ref schema.Ref, producer string) { cs.known.Remove(courseKey{ref, producer}) }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/midstream-dev/midstream/broker"
 	"github.com/midstream-dev/midstream/schema"
 )
@@ -89,6 +91,35 @@ func TestCourse_TwoProcesses(t *testing.T) {
 	mustRefuse(t, resp, 409, codeConflict)
 }
 
+// overtaken is an Ingest in which the earlier epoch is a little faster than the fence of the later one.
+type overtaken struct {
+	behind
+	fenced bool
+}
+
+func (o *overtaken) Ingest(ctx context.Context, ref schema.Ref, batch *schema.Batch, behind uint64) (uint64, error) {
+	if len(batch.Events) == 0 && !o.fenced {
+		o.fenced = true
+		other := *batch
+		other.Epoch, other.Events = 0, []jsontext.Value{jsontext.Value(strings.TrimSpace(oneEvent))}
+		if _, err := o.behind.Ingest(ctx, ref, &other, behind); err != nil {
+			return 0, err
+		}
+	}
+	return o.behind.Ingest(ctx, ref, batch, behind)
+}
+
+// A producer that was started anew goes on behind whatever its earlier self has stored by then.
+func TestCourse_OvertakenByItsEarlierSelf(t *testing.T) {
+	s := serveLive(t, func(c *Config) { c.Ingest = &overtaken{behind: c.Broker.(Ingest)} })
+	f := feed(t, s)
+	f.chunk(t, oneEvent)
+	f.whole(t)
+	mustBeDue(t, f.answer(t), 200, 1)
+	mustBeDue(t, f.send(t, s, oneEvent, headerEpoch, "1"), 200, 3)
+	mustBeDue(t, f.send(t, s, oneEvent), 403, 3)
+}
+
 // The output of a response that is full is known to be so only once that is stored: what found no room may be sent again.
 func TestCourse_FullOutput(t *testing.T) {
 	in := &crowded{}
@@ -106,7 +137,9 @@ func TestCourse_FullOutput(t *testing.T) {
 	mustBeDue(t, f.send(t, s, delta), 503, place)
 	in.full.Store(false)
 	mustBeDue(t, f.send(t, s, delta), 200, place+1)
-	mustRefuse(t, f.send(t, s, delta), 409, codeEnded)
+	resp := f.send(t, s, delta)
+	mustBeDue(t, resp, 409, place+1)
+	mustRefuse(t, resp, 409, codeEnded)
 }
 
 // silent is an Ingest whose log does not answer.

@@ -147,7 +147,6 @@ type intake struct {
 	place    int64 // of the next event of the body
 	accepted int64
 	terminal bool // the last event was one
-	later    bool // it is in a later epoch than what the producer has sent so far
 }
 
 // enter waits for the producer's course.
@@ -157,17 +156,18 @@ func (in *intake) enter(ctx context.Context) error {
 	return in.course.turn.Acquire(ctx, 1)
 }
 
-// leave gives the course to the next request. One that has ended is not kept.
+// leave gives the course to the next request, without the output where nothing can come any more.
 func (in *intake) leave() {
-	if c := in.course; c.relay != nil {
-		if _, _, ended := c.relay.Standing(in.claim.producer); ended {
-			in.server.courses.forget(in.ref, in.claim.producer)
-		}
+	switch c := in.course; {
+	case c.broken != nil:
+		c.relay = nil
+	case c.relay != nil:
+		c.relay.Rest()
 	}
 	in.course.turn.Release(1)
 }
 
-// finding bounds the time to find out what the log holds: it is asked until it answers.
+// finding bounds the time that one answer of the log may take: it is asked until it answers.
 func (in *intake) finding(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, in.server.cfg.FindTimeout)
 }
@@ -176,11 +176,6 @@ func (in *intake) finding(ctx context.Context) (context.Context, context.CancelF
 func (in *intake) takeAll(ctx context.Context, body *eventReader) error {
 	if err := in.begin(ctx); err != nil {
 		return err
-	}
-	if in.later { // whatever it brings: from now on the earlier one is fenced off
-		if err := in.take(ctx, nil, false); err != nil {
-			return err
-		}
 	}
 	for {
 		events, ended, err := body.next()
@@ -200,17 +195,24 @@ func (in *intake) takeAll(ctx context.Context, body *eventReader) error {
 	}
 }
 
-// begin finds out where the producer stands.
+// begin finds out where the producer stands. A later epoch fences the earlier one off, whatever else it brings.
 func (in *intake) begin(ctx context.Context) error {
 	if err := in.enter(ctx); err != nil {
 		return err
 	}
 	defer in.leave()
+	for {
+		if err := in.stand(ctx); !errors.Is(err, broker.ErrFenced) {
+			return err
+		}
+	}
+}
+
+func (in *intake) stand(ctx context.Context) error {
 	if err := in.course.catchUp(ctx, in); err != nil {
 		return err
 	}
 	next, epoch, _ := in.course.relay.Standing(in.claim.producer)
-	in.later = next > 0 && in.claim.epoch > epoch
 	switch in.place = in.claim.place; {
 	case in.claim.epoch < epoch:
 		return staleEpoch(epoch)
@@ -219,7 +221,11 @@ func (in *intake) begin(ctx context.Context) error {
 	case in.place > next:
 		return gap(in.place, next)
 	}
-	return nil
+	if next == 0 || in.claim.epoch == epoch {
+		return nil
+	}
+	_, err := in.course.offer(ctx, in, &schema.Batch{Producer: in.claim.producer, Epoch: in.claim.epoch, Place: next})
+	return err
 }
 
 func staleEpoch(now int64) error {
@@ -285,7 +291,7 @@ func (in *intake) refusal(ctx context.Context, err error) error {
 
 // fed returns who feeds a response. It opens the response if there is none: then the producer feeds it alone.
 func (in *intake) fed(ctx context.Context, first *schema.Batch) ([]string, error) {
-	cmd, err := in.server.cfg.Library.Command(ctx, in.ref)
+	cmd, err := in.command(ctx)
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		return in.open(ctx, first)
@@ -297,8 +303,17 @@ func (in *intake) fed(ctx context.Context, first *schema.Batch) ([]string, error
 	return producersOf(cmd)
 }
 
+// command returns what the response was made from.
+func (in *intake) command(ctx context.Context) (*schema.Command, error) {
+	ctx, cancel := in.finding(ctx)
+	defer cancel()
+	return in.server.cfg.Library.Command(ctx, in.ref)
+}
+
 // ended refuses events for a response that has ended.
 func (in *intake) ended(ctx context.Context) error {
+	ctx, cancel := in.finding(ctx)
+	defer cancel()
 	state, err := in.server.cfg.Ingest.Ended(ctx, in.ref)
 	switch {
 	case errors.Is(err, hub.ErrNotFound):

@@ -151,9 +151,15 @@ func (r *eventReader) take(line []byte, last bool) (jsontext.Value, error) {
 
 // takeLine takes a line of JSON, and reports whether it begins an event that is laid out over the rest of the body.
 func (r *eventReader) takeLine(line []byte) (more bool) {
-	more = len(r.data) > 0 || r.spread && len(line) > 0 && !jsontext.Value(line).IsValid() && !bytes.Equal(line, doneMark)
+	more = len(r.data) > 0 || r.spread && unfinished(line)
 	r.add(line)
 	return more
+}
+
+// unfinished reports whether a line is the beginning of a JSON value, and right so far.
+func unfinished(line []byte) bool {
+	_, err := jsontext.NewDecoder(bytes.NewReader(line)).ReadValue()
+	return errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // takeField takes a line of a frame, and reports whether the frame goes on (WHATWG HTML, 9.2.6).

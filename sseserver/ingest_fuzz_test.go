@@ -89,6 +89,8 @@ func TestEventBody_PassesNothingOver(t *testing.T) {
 		{echo.MIMEApplicationJSON, two, 1, ""},
 		{echo.MIMEApplicationJSON, "\n" + one + "\n" + two + "\n", 2, ""},
 		{echo.MIMEApplicationJSON, one + "\n[DONE]\n", 1, ""},
+		{echo.MIMEApplicationJSON, one + "\n{\"type\" \"a\"}\n" + one + "\n", 1, "Line 2 of the body: "},
+		{echo.MIMEApplicationJSON, "nonsense\n{", 0, "Line 1 of the body: "},
 		{echo.MIMEApplicationJSON, one + "\n" + two + one, 1, "Line 2 of the body: "},
 		{mimeEvents, "data: " + one, 1, ""},
 		{mimeEvents, "data: " + one + "\nid: 3", 1, ""},

@@ -36,7 +36,7 @@ func (in *intake) open(ctx context.Context, first *schema.Batch) ([]string, erro
 	if err == nil {
 		return producers, nil
 	}
-	if found, looked := s.cfg.Library.Command(ctx, in.ref); looked == nil {
+	if found, looked := in.command(ctx); looked == nil {
 		return producersOf(found) // another producer was quicker
 	}
 	if caused := (causedError{}); errors.As(err, &caused) {
