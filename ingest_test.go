@@ -285,3 +285,39 @@ func TestIngest_EpochFences(t *testing.T) {
 		}
 	}
 }
+
+// TestIngest_Deleted promises that whoever feeds a response that was deleted hears so with the next request, whatever that brings.
+func TestIngest_Deleted(t *testing.T) {
+	f := feeder{serveNode(t, "--nats.data="+t.TempDir()), "resp_0123456789abcdefdeleted", "p"}
+	const (
+		added = `{"type":"response.output_item.added","item":{"id":"m","type":"message"}}` + "\n"
+		end   = `{"type":"response.output_item.done","item":{"id":"m","type":"message"}}` + "\n" + `{"type":"response.completed","response":{}}` + "\n"
+	)
+	if status, a := f.send(t, added); status != http.StatusOK {
+		t.Fatalf("%d %+v", status, a)
+	}
+	if resp, body := f.do(t, http.MethodDelete, "/v1/responses/"+f.id, "", nil); resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", resp.Status, body)
+	}
+	for _, body := range []string{end, "", added} {
+		if status, a := f.send(t, body); status != http.StatusGone || a.Error.Code != "erased" {
+			t.Errorf("%q: %d %+v", body, status, a)
+		}
+	}
+}
+
+// TestIngest_RefusedOpensNothing promises that a first event which is refused leaves no response behind, so that what is right may
+// still say what it is.
+func TestIngest_RefusedOpensNothing(t *testing.T) {
+	f := feeder{serveNode(t, "--nats.data="+t.TempDir()), "resp_0123456789abcdefrefused", "p"}
+	if status, a := f.send(t, `{"type":"response.output_item.done","item":null}`); status != http.StatusBadRequest || a.Error.Code != "event_order" {
+		t.Errorf("%d %+v", status, a)
+	}
+	if resp, body := f.do(t, http.MethodGet, "/v1/responses/"+f.id, "", nil); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("%s %s", resp.Status, body)
+	}
+	status, a := f.send(t, `{"type":"response.created","response":{"model":"gpt-4o"}}`+"\n"+`{"type":"response.completed","response":{}}`)
+	if resp := f.stream(t).Response(); status != http.StatusOK || resp.Model != "gpt-4o" {
+		t.Errorf("%d %+v, of %s", status, a, resp.Model)
+	}
+}

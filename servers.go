@@ -100,7 +100,7 @@ func (c *Config) servers(demoURL string) map[string]mcp.Server {
 		}
 	}
 	if c.DemoOn() {
-		servers[demoLabel] = mcp.Server{Label: demoLabel, URL: demoURL, Trusted: true}
+		servers[demoLabel] = mcp.Server{Label: demoLabel, URL: demoURL, Trusted: true, Alone: true} // beside the API
 	}
 	return servers
 }

@@ -92,6 +92,16 @@ func (b *Broker) NextSent(ctx context.Context, ref schema.Ref, producer string, 
 	return readSent(next), nil
 }
 
+// cutDone takes away the line that may end what a producer sends, as it ends a stream of the API.
+func cutDone(data []byte) (lines []byte, done bool) {
+	data = bytes.TrimSpace(data)
+	lines, done = bytes.CutSuffix(data, []byte("[DONE]"))
+	if done && (len(lines) == 0 || lines[len(lines)-1] == '\n') {
+		return lines, true
+	}
+	return data, false
+}
+
 // readSent reads what Ingest, or a producer by itself, has stored. Whatever is wrong with it is the producer's fault: its place
 // is taken all the same.
 func readSent(s *stored) *Sent {
@@ -103,11 +113,12 @@ func readSent(s *stored) *Sent {
 	} else {
 		sent.Epoch = epoch
 	}
-	events, err := schema.ParseLines(s.data)
+	lines, done := cutDone(s.data)
+	events, err := schema.ParseLines(lines)
 	sent.Events, sent.Err = events, errors.Join(sent.Err, err)
 	switch last := s.header.Get(publish.HeaderLast); last {
 	case "":
-		sent.Last = sent.Ends()
+		sent.Last = done || sent.Ends()
 	case "true", "false":
 		sent.Last = last == "true"
 	default:

@@ -244,3 +244,21 @@ func TestIngest_MessageID(t *testing.T) {
 		}
 	}
 }
+
+// [DONE] ends a producer over NATS as it does by HTTP, and is no event.
+func TestSent_Done(t *testing.T) {
+	t.Parallel()
+	for data, last := range map[string]bool{
+		"{\"type\":\"x\"}\n[DONE]\n": true,
+		"{\"type\":\"x\"}\n[DONE]":   true,
+		"{\"type\":\"x\"}\n":         false,
+	} {
+		sent := readSent(&stored{subject: "ms.ingest.default.resp_fed.p", data: []byte(data)})
+		if sent.Err != nil || sent.Last != last || len(sent.Events) != 1 {
+			t.Errorf("%q: %d events, last %t, %v", data, len(sent.Events), sent.Last, sent.Err)
+		}
+	}
+	if sent := readSent(&stored{subject: "ms.ingest.default.resp_fed.p", data: []byte("[DONE]")}); sent.Err != nil || !sent.Last {
+		t.Errorf("alone: last %t, %v", sent.Last, sent.Err)
+	}
+}

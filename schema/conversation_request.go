@@ -2,6 +2,8 @@ package schema
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -16,7 +18,7 @@ type NewConversationRequest struct {
 // ParseNewConversation reads and checks the body of POST /v1/conversations.
 func ParseNewConversation(body []byte) (*NewConversationRequest, *Error) {
 	var req NewConversationRequest
-	if err := parseBody(body, &req); err != nil {
+	if err := parseOnly(body, &req, "items", "metadata"); err != nil {
 		return nil, err
 	}
 	if err := checkMetadata(req.Metadata); err != nil {
@@ -31,7 +33,7 @@ func ParseDescription(body []byte) (map[string]string, *Error) {
 	var req struct {
 		Metadata jsontext.Value `json:"metadata"`
 	}
-	if err := parseBody(body, &req); err != nil {
+	if err := parseOnly(body, &req, "metadata"); err != nil {
 		return nil, err
 	}
 	if len(req.Metadata) == 0 {
@@ -49,13 +51,26 @@ func ParseNewItems(body []byte) ([]Item, *Error) {
 	var req struct {
 		Items []Item `json:"items"`
 	}
-	if err := parseBody(body, &req); err != nil {
+	if err := parseOnly(body, &req, "items"); err != nil {
 		return nil, err
 	}
 	if req.Items == nil {
 		return nil, missing("items")
 	}
 	return req.Items, checkNewItems(req.Items)
+}
+
+// parseOnly parses a body that may have no other members than those.
+func parseOnly(body []byte, into any, members ...string) *Error {
+	if err := parseBody(body, into); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(membersOf(body))) {
+		if !slices.Contains(members, name) {
+			return Refuse(CodeUnknown, cutParam(name), "Unknown parameter: '%s'.", Quote(name))
+		}
+	}
+	return nil
 }
 
 func missing(param string) *Error {

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -54,6 +55,22 @@ func dress(it *Item) {
 			it.CallID = "call_" + it.ID
 		}
 	}
+}
+
+// spoken returns a message as what a model says: its content may have come as a string, or as parts of an input.
+func spoken(it *Item) *Item {
+	heard := func(p Part) bool { return p.Type == PartInputText }
+	if !slices.ContainsFunc(it.Content, heard) {
+		return it
+	}
+	said := *it
+	said.Content = slices.Clone(it.Content)
+	for i := range said.Content {
+		if heard(said.Content[i]) {
+			said.Content[i].Type = PartOutputText
+		}
+	}
+	return &said
 }
 
 // withoutNulls takes description and annotations out of a tool list where they are null: ai-sdk refuses those.

@@ -18,6 +18,7 @@ type line struct {
 	part     partKey
 	explicit bool // the producer itself opened the part that is open
 	shut     map[partKey]bool
+	counted  bool // among those of its kind
 }
 
 // localName is a producer's own name for an item: its id or its index.
@@ -25,6 +26,9 @@ type localName struct {
 	producer, id string
 	index        int
 }
+
+// shownKind is a kind of items that a producer has begun.
+type shownKind struct{ producer, kind string }
 
 // partKey is a producer's own name for a part of an item. Its index is -1 where the producer gives none.
 type partKey struct {
@@ -140,6 +144,23 @@ func (q *Sequencer) begin(producer string, e *Event) *line {
 	return l
 }
 
+// missing returns the items of a terminal event's output that the producer has not shown, and, if all is to be done, those that it has
+// not brought to their end. An item is known by its id; under another one it is taken for the nth of its kind, since producers
+// mint ids anew for what they have streamed.
+func (q *Sequencer) missing(producer string, output []Item, allDone bool) (items []Item) {
+	nth := map[string]int{}
+	for i := range output {
+		it := &output[i]
+		nth[it.Type]++
+		l := q.local[localName{producer: producer, id: it.ID}]
+		known := it.ID != "" && l != nil && l.kind == it.Type
+		if known && allDone && !l.done || !known && nth[it.Type] > q.shown[shownKind{producer, it.Type}] {
+			items = append(items, *it)
+		}
+	}
+	return items
+}
+
 // place returns where a new line stands: tool lists before everything that is not on the wire yet, others behind.
 func (q *Sequencer) place(l *line) int {
 	if l.kind != KindListTools {
@@ -170,9 +191,13 @@ func names(e *Event) bool {
 }
 
 // note keeps what a line must remember of an event that was taken.
-func (l *line) note(e *Event) {
+func (q *Sequencer) note(l *line, e *Event) {
 	if l.kind == "" {
 		l.kind = kindOf(e)
+	}
+	if !l.counted && l.kind != "" {
+		l.counted = true
+		q.shown[shownKind{l.producer, l.kind}]++
 	}
 	l.begun = l.begun || e.Type == ItemAdded
 	l.named = l.named || names(e)

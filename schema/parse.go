@@ -117,11 +117,27 @@ func semantic(err error) *Error {
 	if !errors.As(err, &s) {
 		return Refuse(CodeInvalidJSON, "", "The body is not valid JSON: %s.", syntax(err))
 	}
-	param := cutParam(strings.ReplaceAll(strings.TrimPrefix(string(s.JSONPointer), "/"), "/", "."))
+	param := cutParam(paramOf(s.JSONPointer))
 	if param == "" {
 		return noObject()
 	}
 	return Refuse(CodeInvalidValue, param, "Invalid type for '%s'.", param)
+}
+
+// paramOf names a member as the API does: input[0].content.
+func paramOf(at jsontext.Pointer) string {
+	var b strings.Builder
+	for token := range at.Tokens() {
+		switch _, err := strconv.ParseUint(token, 10, 32); {
+		case err == nil:
+			b.WriteString("[" + token + "]")
+		case b.Len() > 0:
+			b.WriteString("." + token)
+		default:
+			b.WriteString(token)
+		}
+	}
+	return b.String()
 }
 
 // cutParam bounds the name of a member, which may be the caller's.

@@ -56,7 +56,7 @@ var badBodies = []struct{ name, body, code, param string }{
 	{"another case", `{"Model":"m","input":"hi"}`, CodeUnknown, "Model"},
 	{"no input", `{"model":"m"}`, CodeMissing, "input"},
 	{"a wrong type", `{"model":1,"input":"hi"}`, CodeInvalidValue, "model"},
-	{"a wrong type inside", `{"model":"m","input":[{"role":"user","content":[{"type":1}]}]}`, CodeInvalidValue, "input.0.content.0.type"},
+	{"a wrong type inside", `{"model":"m","input":[{"role":"user","content":[{"type":1}]}]}`, CodeInvalidValue, "input[0].content[0].type"},
 	{"an unknown role", `{"model":"m","input":[{"role":"root","content":"x"}]}`, CodeInvalidValue, "input[0].role"},
 	{"an id twice", `{"model":"m","input":[{"role":"user","content":"a","id":"x"},{"role":"user","content":"b","id":"x"}]}`, CodeInvalidValue, "input"},
 	{"a message without content", `{"model":"m","input":[{"role":"user"}]}`, CodeMissing, "input[0].content"},

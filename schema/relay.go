@@ -147,12 +147,13 @@ func (r *Relay) terminal(c *course, e Event) (out []Event, err error) {
 	if e.Response == nil {
 		return nil, blame(refuse(&e, lawTerminal, "no response in it"), c.producer)
 	}
-	c.end, c.said, c.usage = e.Type, explained(e.Type, e.Response), c.usage.Add(e.Response.Usage)
+	c.end, c.said, c.usage = e.Type, explained(e.Type, e.Response), c.usage.Add(e.Response.Usage.counted())
+	output := e.Response.Output
 	if c.streamed {
-		return nil, nil
+		output = r.seq.missing(c.producer, output, e.Type == Completed)
 	}
-	for i := range e.Response.Output {
-		done := Event{Type: ItemDone, SequenceNumber: e.SequenceNumber, Item: &e.Response.Output[i]}
+	for i := range output {
+		done := Event{Type: ItemDone, SequenceNumber: e.SequenceNumber, Item: &output[i]}
 		more, err := r.seq.Push(c.producer, done)
 		if out = append(out, more...); err != nil {
 			return out, err

@@ -1,6 +1,10 @@
 package schema
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"cmp"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // Response is the API's resource. Every member is always written, null where it is not known: the union of what the
 // SDKs' types and the Open Responses specification require.
@@ -78,6 +82,22 @@ type InputTokensDetails struct {
 // OutputTokensDetails tells reasoning apart.
 type OutputTokensDetails struct {
 	ReasoningTokens int64 `json:"reasoning_tokens"`
+}
+
+// counted returns the usage of a producer as it is added up: nothing is less than nothing, and a total that is left out is the sum.
+func (u *Usage) counted() *Usage {
+	if u == nil {
+		return nil
+	}
+	c := *u
+	for _, n := range []*int64{
+		&c.InputTokens, &c.InputTokensDetails.CachedTokens, &c.InputTokensDetails.CacheWriteTokens,
+		&c.OutputTokens, &c.OutputTokensDetails.ReasoningTokens, &c.TotalTokens,
+	} {
+		*n = max(*n, 0)
+	}
+	c.TotalTokens = cmp.Or(c.TotalTokens, c.InputTokens+c.OutputTokens)
+	return &c
 }
 
 // Add sums the usage of two turns.

@@ -21,6 +21,7 @@ type Sequencer struct {
 	early     []early
 	lines     []*line // in output order; the first holds the wire
 	local     map[localName]*line
+	shown     map[shownKind]int
 	held      map[string]*load
 	weight    weight
 	overruled int
@@ -34,7 +35,7 @@ type early struct {
 // NewSequencer goes on from a state: an empty one, or the fold of a log that another attempt wrote. An item that is
 // still open there is continued under its own id.
 func NewSequencer(s *State) *Sequencer {
-	q := &Sequencer{state: s, local: map[localName]*line{}, held: map[string]*load{}, weight: weigh(s)}
+	q := &Sequencer{state: s, local: map[localName]*line{}, shown: map[shownKind]int{}, held: map[string]*load{}, weight: weigh(s)}
 	if s.open != nil {
 		l := resumed(s.open)
 		q.lines = append(q.lines, l)
@@ -112,6 +113,9 @@ func (q *Sequencer) pushEarly(producer string, e Event) error {
 
 // pushItem takes an event while items may come.
 func (q *Sequencer) pushItem(b *burst, producer string, e Event) error {
+	if e.Item != nil && e.Item.Type == KindMessage {
+		e.Item = spoken(e.Item)
+	}
 	if (e.Type == ItemAdded || e.Type == ItemDone) && (e.Item == nil || e.Item.Type == "") {
 		return refuse(&e, lawAdded, "no item in it")
 	}
@@ -140,7 +144,7 @@ func (q *Sequencer) pushItem(b *burst, producer string, e Event) error {
 	} else if err := q.keep(l, e); err != nil {
 		return err
 	}
-	l.note(&e)
+	q.note(l, &e)
 	q.drain(b)
 	return nil
 }

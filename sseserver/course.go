@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -122,20 +123,28 @@ func (c *course) offer(ctx context.Context, in *intake, batch *schema.Batch) (st
 	}
 	rest := *batch
 	rest.Events, rest.Place = batch.Events[len(batch.Events)-int(fresh):], next
-	if err := c.admit(ctx, in, &rest); err != nil {
+	broken := c.rehearse(&rest)
+	if len(rest.Events) == 0 && broken != nil {
+		return 0, broken // so it opens no response either
+	}
+	if err := c.store(ctx, in, &rest); err != nil {
+		c.relay, c.broken = nil, nil // it was rehearsed, and not stored
 		return 0, err
 	}
-	broken := c.rehearse(&rest)
-	if len(rest.Events) > 0 || rest.Last || broken == nil {
-		position, err := in.server.cfg.Ingest.Ingest(ctx, in.ref, &rest, c.position)
-		if err != nil {
-			c.relay, c.broken = nil, nil // it was rehearsed, and not stored
-			return 0, err
-		}
-		c.position = position
-		c.next.Store(rest.Next())
-	}
 	return int64(len(rest.Events)), broken
+}
+
+func (c *course) store(ctx context.Context, in *intake, b *schema.Batch) error {
+	if err := c.admit(ctx, in, b); err != nil {
+		return err
+	}
+	position, err := in.server.cfg.Ingest.Ingest(ctx, in.ref, b, c.position)
+	if err != nil {
+		return err
+	}
+	c.position = position
+	c.next.Store(b.Next())
+	return nil
 }
 
 // rehearse takes a batch, and cuts it where it breaks a rule; the rehearsal has ended then.
@@ -154,7 +163,16 @@ func (c *course) rehearse(b *schema.Batch) error {
 	}
 	b.Events, b.Last = b.Events[:next-b.Place], false
 	c.relay = nil
-	return schema.Refuse(schema.CodeOrder, "", "Event %d of the producer: %s.", next, err)
+	return schema.Refuse(schema.CodeOrder, "", "Event %d of the producer: %s.", next, why(err))
+}
+
+// why says of a broken rule all but the number of the event, which is not the producer's own where events were derived.
+func why(err error) string {
+	v := (*schema.Violation)(nil)
+	if !errors.As(err, &v) {
+		return err.Error()
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s %s (%s)", v.Event, v.Why, v.Rule))
 }
 
 var errFull = &schema.Error{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
@@ -213,6 +214,11 @@ func (in *intake) stand(ctx context.Context) error {
 		return err
 	}
 	next, epoch, _ := in.course.relay.Standing(in.claim.producer)
+	if next > 0 { // else whoever opens the response, or feeds it first, looks
+		if err := in.erased(ctx); err != nil {
+			return err
+		}
+	}
 	switch in.place = in.claim.place; {
 	case in.claim.epoch < epoch:
 		return staleEpoch(epoch)
@@ -308,6 +314,18 @@ func (in *intake) command(ctx context.Context) (*schema.Command, error) {
 	ctx, cancel := in.finding(ctx)
 	defer cancel()
 	return in.server.cfg.Library.Command(ctx, in.ref)
+}
+
+// erased refuses whoever feeds a response that was deleted, whatever it sends.
+func (in *intake) erased(ctx context.Context) error {
+	err := in.ended(ctx)
+	if err == nil {
+		in.course.looked = time.Now()
+	}
+	if refused := (*schema.Error)(nil); errors.As(err, &refused) && refused.Code == codeEnded {
+		return nil // what stands may still be sent again
+	}
+	return err
 }
 
 // ended refuses events for a response that has ended.

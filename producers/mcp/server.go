@@ -31,6 +31,8 @@ type Server struct {
 	Env map[string]string
 	// Trusted says that URL comes from the operator's config: its exact origin is exempt from the dial guard.
 	Trusted bool
+	// Alone says that the origin has more than this server: a URL that a client names must be this one to be trusted.
+	Alone bool
 }
 
 var (
@@ -53,14 +55,15 @@ func (s Server) validate(allow []netip.Prefix) error {
 	}
 }
 
-// Trusts reports whether a URL has the exact origin of one of the operator's servers.
+// Trusts reports whether a URL has the exact origin of one of the operator's servers, or is the very URL of one that is Alone.
 func Trusts(servers map[string]Server, raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil || u.User != nil {
 		return false
 	}
 	for _, s := range servers {
-		if own, err := url.Parse(s.URL); err == nil && s.URL != "" && own.Scheme == u.Scheme && own.Host == u.Host {
+		if own, err := url.Parse(s.URL); err == nil && s.URL != "" && own.Scheme == u.Scheme && own.Host == u.Host &&
+			(!s.Alone || own.Path == u.Path) {
 			return true
 		}
 	}

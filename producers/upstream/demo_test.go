@@ -125,3 +125,13 @@ func TestDemo_RefusesItemsOfHostedToolsFromThePast(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 }
+
+// A script names a tool of an MCP server as its list does, without the server in front.
+func TestDemo_CallsAToolByItsPlainName(t *testing.T) {
+	t.Parallel()
+	tools := []schema.Tool{{Name: "demo__river_facts"}, {Name: "demo__slow_count"}}
+	s := &scene{user: "river facts", script: map[string]string{"tool": "slow_count"}}
+	if s.rank(tools, ""); tools[0].Name != "demo__slow_count" {
+		t.Errorf("the demo would call %s", tools[0].Name)
+	}
+}

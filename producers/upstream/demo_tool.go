@@ -55,7 +55,7 @@ func (s *scene) rank(tools []schema.Tool, chosen string) {
 				n++
 			}
 		}
-		if t.Name == chosen {
+		if chosen != "" && (t.Name == chosen || strings.HasSuffix(t.Name, "__"+chosen)) { // an MCP tool has its server in front
 			n += 2000
 		}
 		if s.has("function") && !strings.Contains(t.Name, "__") {
