@@ -219,7 +219,7 @@ func (t *tailer) read(body io.Reader) error {
 		if err != nil {
 			return fmt.Errorf("connection lost behind event %d: %w", t.last, err)
 		}
-		if strings.TrimSpace(frame.Data) == "[DONE]" {
+		if strings.TrimSpace(frame.Data) == schema.DoneMark {
 			continue
 		}
 		event, err := schema.ParseEvent([]byte(frame.Data))

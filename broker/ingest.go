@@ -95,7 +95,7 @@ func (b *Broker) NextSent(ctx context.Context, ref schema.Ref, producer string, 
 // cutDone takes away the line that may end what a producer sends, as it ends a stream of the API.
 func cutDone(data []byte) (lines []byte, done bool) {
 	data = bytes.TrimSpace(data)
-	lines, done = bytes.CutSuffix(data, []byte("[DONE]"))
+	lines, done = bytes.CutSuffix(data, []byte(schema.DoneMark))
 	if done && (len(lines) == 0 || lines[len(lines)-1] == '\n') {
 		return lines, true
 	}

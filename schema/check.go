@@ -36,7 +36,10 @@ type checker struct {
 	done  bool             // [DONE] was there
 }
 
-var doneFrame = []byte("data: [DONE]\n\n")
+// DoneMark is the data of the frame behind the terminal event; it is no event.
+const DoneMark = "[DONE]"
+
+var doneFrame = []byte("data: " + DoneMark + "\n\n")
 
 // take checks the first frame, comment or end mark of a stream.
 func (c *checker) take(sse []byte) (rest []byte, err error) {

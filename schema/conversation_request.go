@@ -2,8 +2,6 @@ package schema
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -65,12 +63,7 @@ func parseOnly(body []byte, into any, members ...string) *Error {
 	if err := parseBody(body, into); err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(membersOf(body))) {
-		if !slices.Contains(members, name) {
-			return Refuse(CodeUnknown, cutParam(name), "Unknown parameter: '%s'.", Quote(name))
-		}
-	}
-	return nil
+	return checkMembers(body, members)
 }
 
 func missing(param string) *Error {

@@ -59,17 +59,9 @@ func dress(it *Item) {
 
 // spoken returns a message as what a model says: its content may have come as a string, or as parts of an input.
 func spoken(it *Item) *Item {
-	heard := func(p Part) bool { return p.Type == PartInputText }
-	if !slices.ContainsFunc(it.Content, heard) {
-		return it
-	}
 	said := *it
 	said.Content = slices.Clone(it.Content)
-	for i := range said.Content {
-		if heard(said.Content[i]) {
-			said.Content[i].Type = PartOutputText
-		}
-	}
+	speak(said.Content)
 	return &said
 }
 

@@ -101,10 +101,10 @@ type weight struct{ items, open int }
 
 func weigh(s *State) (w weight) {
 	for i := range s.items {
-		w.items += encoded(&s.items[i])
+		w.items += s.items[i].Weight()
 	}
 	if it := s.Open(); it != nil {
-		w.open = encoded(it)
+		w.open = it.Weight()
 	}
 	return w
 }
@@ -113,7 +113,7 @@ func weigh(s *State) (w weight) {
 func (w *weight) fits(e *Event) bool {
 	switch {
 	case e.Type == ItemDone:
-		return w.items+encoded(e.Item) <= MaxOutput
+		return w.items+e.Item.Weight() <= MaxOutput
 	case e.Delta != nil:
 		return w.items+w.open+quoted(*e.Delta) <= MaxOutput
 	}
@@ -124,14 +124,14 @@ func (w *weight) fits(e *Event) bool {
 func (w *weight) add(e *Event) {
 	switch {
 	case e.Type == ItemDone:
-		w.items, w.open = w.items+encoded(e.Item), 0
+		w.items, w.open = w.items+e.Item.Weight(), 0
 	case e.Delta != nil:
 		w.open += quoted(*e.Delta)
 	}
 }
 
-// encoded returns what an item weighs as JSON. One that cannot be written weighs nothing: its frame will say so.
-func encoded(it *Item) int {
+// Weight returns how many bytes an item has as JSON. One that cannot be written weighs nothing: its frame will say so.
+func (it *Item) Weight() int {
 	data, err := json.Marshal(it)
 	if err != nil {
 		return 0

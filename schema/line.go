@@ -144,10 +144,10 @@ func (q *Sequencer) begin(producer string, e *Event) *line {
 	return l
 }
 
-// missing returns the items of a terminal event's output that the producer has not shown, and, if all is to be done, those that it has
+// unshown returns the items of a terminal event's output that the producer has not shown, and, if all is to be done, those that it has
 // not brought to their end. An item is known by its id; under another one it is taken for the nth of its kind, since producers
 // mint ids anew for what they have streamed.
-func (q *Sequencer) missing(producer string, output []Item, allDone bool) (items []Item) {
+func (q *Sequencer) unshown(producer string, output []Item, allDone bool) (items []Item) {
 	nth := map[string]int{}
 	for i := range output {
 		it := &output[i]

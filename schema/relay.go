@@ -150,7 +150,7 @@ func (r *Relay) terminal(c *course, e Event) (out []Event, err error) {
 	c.end, c.said, c.usage = e.Type, explained(e.Type, e.Response), c.usage.Add(e.Response.Usage.counted())
 	output := e.Response.Output
 	if c.streamed {
-		output = r.seq.missing(c.producer, output, e.Type == Completed)
+		output = r.seq.unshown(c.producer, output, e.Type == Completed)
 	}
 	for i := range output {
 		done := Event{Type: ItemDone, SequenceNumber: e.SequenceNumber, Item: &output[i]}
@@ -178,9 +178,14 @@ func (r *Relay) leave(c *course) ([]Event, error) {
 
 // Rest lets go of the output where all producers have ended, for whoever wants to know no more than where they stand.
 func (r *Relay) Rest() {
-	if len(r.Missing()) == 0 {
+	if r.over() {
 		r.seq = nil
 	}
+}
+
+// over reports whether all producers have ended.
+func (r *Relay) over() bool {
+	return !slices.ContainsFunc(r.courses, func(c *course) bool { return !c.ended })
 }
 
 // Standing returns what is due from a producer: its next place, the epoch that it is in, and whether it has ended.
@@ -208,7 +213,7 @@ func (r *Relay) Outcome() (t EventType, said *Response, ok bool) {
 	if c := r.ending(Failed); c != nil {
 		return Failed, c.said, true
 	}
-	if len(r.Missing()) > 0 {
+	if !r.over() {
 		return "", nil, false
 	}
 	if c := r.ending(Incomplete); c != nil {

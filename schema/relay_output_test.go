@@ -40,15 +40,7 @@ func TestRelay_OutputOfTheEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, out := relayFor(t, "p")
-			for _, b := range told("p", c.events...) {
-				events, err := r.Take(b)
-				if err != nil {
-					t.Fatal(err)
-				}
-				out = append(out, events...)
-			}
-			s, err := CheckStream(framesOf(t, append(out, finishRelay(t, r)...)))
+			s, err := CheckStream(framesOf(t, relayed(t, t, []string{"p"}, told("p", c.events...))))
 			if err != nil {
 				t.Fatal(err)
 			}

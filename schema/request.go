@@ -89,9 +89,14 @@ func (it *Item) Normalize() {
 	if it.Type != KindMessage || it.Role != "assistant" {
 		return
 	}
-	for i := range it.Content {
-		if it.Content[i].Type == PartInputText {
-			it.Content[i].Type = PartOutputText
+	speak(it.Content)
+}
+
+// speak makes plain text the words of a model.
+func speak(c Content) {
+	for i := range c {
+		if c[i].Type == PartInputText {
+			c[i].Type = PartOutputText
 		}
 	}
 }

@@ -3,6 +3,8 @@ package schema
 import (
 	"maps"
 	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // passed are the members of a create request that its type does not name: what only some upstreams can do, the penalties of
@@ -26,16 +28,11 @@ var chatOnly = []string{"audio", "logit_bias", "modalities", "n", "prediction", 
 // validateUnknown refuses members that the API does not have: a setting that is misspelt would else be none, in silence. What
 // has no meaning inside of objects is the upstream's to judge.
 func (r *CreateRequest) validateUnknown() *Error {
-	for _, name := range slices.Sorted(maps.Keys(membersOf(r.Rest))) {
-		if !slices.Contains(passed, name) {
-			return unknown(name)
-		}
+	err := checkMembers(r.Rest, passed)
+	if err == nil {
+		return nil
 	}
-	return nil
-}
-
-func unknown(name string) *Error {
-	err := Refuse(CodeUnknown, cutParam(name), "Unknown parameter: '%s'.", Quote(name))
+	name := err.Param
 	switch {
 	case chatNames[name] != "":
 		err.Message += " The Responses API has '" + chatNames[name] + "' for it."
@@ -43,4 +40,14 @@ func unknown(name string) *Error {
 		err.Message += " It belongs to Chat Completions: the Responses API has nothing for it."
 	}
 	return err
+}
+
+// checkMembers refuses the first member of an object that is none of those.
+func checkMembers(object jsontext.Value, known []string) *Error {
+	for _, name := range slices.Sorted(maps.Keys(membersOf(object))) {
+		if !slices.Contains(known, name) {
+			return Refuse(CodeUnknown, cutParam(name), "Unknown parameter: '%s'.", Quote(name))
+		}
+	}
+	return nil
 }

@@ -10,9 +10,6 @@ import (
 func (s *site) beginBody(t *testing.T, path, framing string) *http.Response {
 	t.Helper()
 	conn := s.dial(t, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"+framing+"\r\n\r\n5\r\nhello\r\n")
-	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
 	return answerOn(t, conn)
 }
 

@@ -27,8 +27,8 @@ type course struct {
 	relay    *schema.Relay // nil: to be read again, from the start
 	position uint64        // of the last batch that was read
 	declared bool          // the response is known to be fed by this producer
-	looked   time.Time
-	broken   error // why nothing that comes now can help: the relay has stopped, or will
+	looked   time.Time     // when the response was last seen not to have ended
+	broken   error         // why nothing that comes now can help: the relay has stopped, or will
 
 	next atomic.Int64 // the place that is due: all before it is stored. -1 until it is known
 }
@@ -195,11 +195,7 @@ func (c *course) admit(ctx context.Context, in *intake, first *schema.Batch) err
 	if time.Since(c.looked) < lookEvery {
 		return nil
 	}
-	if err := in.ended(ctx); err != nil {
-		return err
-	}
-	c.looked = time.Now()
-	return nil
+	return in.ended(ctx)
 }
 
 func declared(producers []string, name string) error {

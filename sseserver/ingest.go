@@ -215,7 +215,7 @@ func (in *intake) stand(ctx context.Context) error {
 	}
 	next, epoch, _ := in.course.relay.Standing(in.claim.producer)
 	if next > 0 { // else whoever opens the response, or feeds it first, looks
-		if err := in.erased(ctx); err != nil {
+		if _, err := in.outcome(ctx); err != nil {
 			return err
 		}
 	}
@@ -316,32 +316,27 @@ func (in *intake) command(ctx context.Context) (*schema.Command, error) {
 	return in.server.cfg.Library.Command(ctx, in.ref)
 }
 
-// erased refuses whoever feeds a response that was deleted, whatever it sends.
-func (in *intake) erased(ctx context.Context) error {
-	err := in.ended(ctx)
-	if err == nil {
-		in.course.looked = time.Now()
-	}
-	if refused := (*schema.Error)(nil); errors.As(err, &refused) && refused.Code == codeEnded {
-		return nil // what stands may still be sent again
-	}
-	return err
-}
-
-// ended refuses events for a response that has ended.
-func (in *intake) ended(ctx context.Context) error {
+// outcome returns the response as it ended, nil as long as it has not, and refuses whoever feeds one that was deleted.
+func (in *intake) outcome(ctx context.Context) (*schema.State, error) {
 	ctx, cancel := in.finding(ctx)
 	defer cancel()
 	state, err := in.server.cfg.Ingest.Ended(ctx, in.ref)
 	switch {
-	case errors.Is(err, hub.ErrNotFound):
-		return nil // not begun yet, or no longer: the log says so when it is read
 	case errors.Is(err, hub.ErrGone), errors.Is(err, hub.ErrExpired):
-		return erased("id")
-	case err != nil:
-		return fmt.Errorf("look at %s: %w", in.ref, err)
+		return nil, erased("id")
+	case err != nil && !errors.Is(err, hub.ErrNotFound): // not begun yet, or no longer: the log says so when it is read
+		return nil, fmt.Errorf("look at %s: %w", in.ref, err)
 	case state == nil:
-		return nil
+		in.course.looked = time.Now()
+	}
+	return state, nil
+}
+
+// ended refuses events for a response that has ended.
+func (in *intake) ended(ctx context.Context) error {
+	state, err := in.outcome(ctx)
+	if err != nil || state == nil {
+		return err
 	}
 	resp := state.Response()
 	why := resp.Status

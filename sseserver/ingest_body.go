@@ -38,9 +38,6 @@ type eventReader struct {
 	done   bool              // [DONE] was there
 }
 
-// doneMark ends a stream of the API.
-var doneMark = []byte("[DONE]")
-
 // eventBody returns the reader of a request's body: newline-delimited JSON, server-sent events, or one event. Nothing is waited for
 // any more once ctx has ended, until stop is called; behind it the deadline of the body is the caller's.
 func (s *Server) eventBody(ctx context.Context, c echo.Context) (r *eventReader, stop func(), err error) {
@@ -183,7 +180,7 @@ func (r *eventReader) parse(data []byte) (jsontext.Value, error) {
 	switch data = bytes.TrimSpace(data); {
 	case len(data) == 0:
 		return nil, nil
-	case bytes.Equal(data, doneMark):
+	case string(data) == schema.DoneMark:
 		r.done = true
 		return nil, nil
 	}

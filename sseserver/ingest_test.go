@@ -136,9 +136,6 @@ func TestIngest_RefusedInTheMiddle(t *testing.T) {
 	s := serveLive(t, ingesting, func(c *Config) { c.ProducerTimeout = time.Hour })
 	conn := s.dial(t, "POST /v1/responses/resp_0123456789abcdefrefused/events HTTP/1.1\r\nHost: localhost\r\n"+
 		"Content-Type: application/x-ndjson\r\nMidstream-Producer: p\r\nContent-Length: 5000\r\n\r\nnonsense\n")
-	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
 	mustRefuse(t, answerOn(t, conn), 400, schema.CodeInvalidJSON)
 	if err := s.stop(); err != nil {
 		t.Errorf("a drain waits for a body that was refused: %v", err)

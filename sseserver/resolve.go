@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/go-json-experiment/json"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/midstream-dev/midstream/broker"
@@ -150,11 +149,7 @@ type findings struct {
 }
 
 func (f *findings) put(i int, it schema.Item) error {
-	data, err := json.Marshal(it, oneForm)
-	if err != nil {
-		return fmt.Errorf("find item %s: %w", it.ID, err)
-	}
-	if f.bytes.Add(int64(len(data))) > maxCommand {
+	if f.bytes.Add(int64(it.Weight())) > maxCommand {
 		return tooLarge(maxCommand)
 	}
 	f.items[i] = it

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/midstream-dev/midstream/schema"
 )
 
 var (
 	// doneFrame ends a stream as Open Responses asks for; it has no id, and the SDKs stop at it.
-	doneFrame = []byte("data: [DONE]\n\n")
+	doneFrame = []byte("data: " + schema.DoneMark + "\n\n")
 	// heartbeat is a comment: it has no sequence number, and no client shows it.
 	heartbeat = []byte(": keep-alive\n\n")
 )

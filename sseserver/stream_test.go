@@ -188,9 +188,12 @@ func (s *site) dial(tb testing.TB, text string) net.Conn {
 	return conn
 }
 
-// answerOn reads the answer of a connection.
+// answerOn reads the answer of a connection, if it comes within a minute.
 func answerOn(tb testing.TB, conn net.Conn) *http.Response {
 	tb.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		tb.Fatal(err)
+	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		tb.Fatal(err)

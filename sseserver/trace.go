@@ -15,7 +15,7 @@ var w3c propagation.TraceContext
 
 // span puts every request into a span of its own, below the caller's if it sent a traceparent.
 func (s *Server) span(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
+	return func(c echo.Context) (err error) {
 		r := c.Request()
 		ctx := w3c.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 		ctx, span := s.cfg.Tracer.Start(ctx, r.Method+" "+c.Path(), trace.WithSpanKind(trace.SpanKindServer))
@@ -24,7 +24,6 @@ func (s *Server) span(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		c.SetRequest(r.WithContext(ctx))
-		var err error
 		defer func() {
 			status := statusOf(c, err)
 			span.SetAttributes(attribute.String("http.request.method", r.Method), attribute.String("http.route", c.Path()),
@@ -33,8 +32,7 @@ func (s *Server) span(next echo.HandlerFunc) echo.HandlerFunc {
 				span.SetStatus(codes.Error, "")
 			}
 		}()
-		err = next(c)
-		return err
+		return next(c)
 	}
 }
 

@@ -27,7 +27,7 @@ var chat = dialect{
 }
 
 // doneMark is the data of the last event.
-var doneMark = []byte("[DONE]")
+var doneMark = []byte(schema.DoneMark)
 
 type chatDecoder struct {
 	*answer
