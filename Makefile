@@ -53,7 +53,7 @@ e2e: ## Run the built binary against real clients, models, MCP servers and a bro
 
 .PHONY: chaos
 chaos: ## Kill, pause, cut off and power down real processes under load (SEED=n plays a story's faults again)
-	go test -tags e2e -count=1 ./e2e/chaos/check ./e2e/chaos/powercut
+	go test -tags e2e -count=1 ./e2e/chaos/check ./e2e/chaos/powercut ./e2e/chaos/rig
 	go test -tags e2e -count=1 -timeout 20m -v ./e2e/chaos $(if $(STORY),-run '^TestChaos_$(STORY)$$') $(if $(SEED),-seed $(SEED))
 
 .PHONY: check

@@ -191,12 +191,18 @@ func (r *Rig) Stop() error {
 	return errors.Join(faults...)
 }
 
-// freePorts returns addresses on which nobody listens, below the ports that the kernel gives to callers: a process that is
-// started again must find its own still free.
+// given are the addresses that freePorts has returned: whoever has one may not listen there yet.
+var given sync.Map
+
+// freePorts returns addresses on which nobody listens, each only once, below the ports that the kernel gives to callers: a process
+// that is started again must find its own still free.
 func freePorts(n int) ([]string, error) {
 	var found []string
 	for range 1000 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 18000+rand.IntN(14000))
+		if _, twice := given.LoadOrStore(addr, true); twice {
+			continue
+		}
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue
